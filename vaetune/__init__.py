@@ -1,1 +1,3 @@
-"""x"""
+"""vaetune: fair hyperparameter studies of variational autoencoders on Ray."""
+
+__version__ = "0.1.0"

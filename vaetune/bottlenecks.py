@@ -1,0 +1,150 @@
+"""The ablation axis: what may stand between the trunk's features and the classifier.
+
+One interface: features h [..., B, H] and noise (None: the posterior mean) to a `Code`. The plain arm is
+`Deterministic`; every other class changes one thing.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaetune.elbo import half_square_norm, kl_normal
+from vaetune.models.configs import SupervisedVAEConfig
+from vaetune.networks import Linear
+from vaetune.noise import Noise
+
+
+class Code(NamedTuple):
+    """What a bottleneck passes on: z and μ [..., B, Z], the additive noise's σ (or None), the penalty [..., B] in nats."""
+
+    z: Tensor
+    mu: Tensor
+    sigma: Tensor | None
+    penalty: Tensor | None
+
+
+class Bottleneck(nn.Module, ABC):
+    """From h [..., B, features] to a code of `width` numbers; `mu` is the layer that every bottleneck shares."""
+
+    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+        super().__init__()
+        self.width = config.latents
+        self.mu = Linear(features, config.latents)
+
+    @abstractmethod
+    def forward(self, h: Tensor, noise: Noise | None) -> Code: ...
+
+
+class Deterministic(Bottleneck):
+    """z = μ."""
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu = self.mu(h)
+        return Code(mu, mu, None, None)
+
+
+class DeterministicWide(Bottleneck):
+    """z = μ with as many numbers as the variational layer's μ and ρ heads have together."""
+
+    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+        super().__init__(features, config)
+        self.width = 2 * config.latents
+        self.extra = Linear(features, config.latents)
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu = torch.cat((self.mu(h), self.extra(h)), -1)
+        return Code(mu, mu, None, None)
+
+
+class AdditiveNoise(Bottleneck):
+    """z = μ + σ·ε with the constant σ of the configuration."""
+
+    sigma: Tensor
+
+    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+        super().__init__(features, config)
+        self.register_buffer("sigma", torch.tensor(config.sigma), persistent=False)
+
+    def perturbed(self, h: Tensor, noise: Noise | None) -> Code:
+        """The code without its penalty."""
+        mu = self.mu(h)
+        sigma = self.sigma[..., None, None].expand_as(mu)
+        return Code(_perturb(mu, sigma, noise), mu, sigma, None)
+
+
+class FixedNoise(AdditiveNoise):
+    """Noise without a penalty; a larger μ can outgrow it."""
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        return self.perturbed(h, noise)
+
+
+class Compression(Bottleneck):
+    """z = μ, penalty ½‖μ‖²: the pull towards the prior's mean without its noise."""
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu = self.mu(h)
+        return Code(mu, mu, None, half_square_norm(mu))
+
+
+class FixedNoiseCompression(AdditiveNoise):
+    """Noise with penalty ½‖μ‖², which for a constant σ is the exact KL up to a constant."""
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        code = self.perturbed(h, noise)
+        return code._replace(penalty=half_square_norm(code.mu))
+
+
+class GaussianDropout(Bottleneck):
+    """z = μ·(1 + √α·ε), α = p / (1 − p): multiplicative noise, so a larger μ buys nothing (Srivastava et al. 2014, §10)."""
+
+    rate: Tensor
+
+    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+        super().__init__(features, config)
+        self.register_buffer("rate", torch.tensor(config.latent_dropout), persistent=False)
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu = self.mu(h)
+        alpha = (self.rate / (1 - self.rate))[..., None, None]
+        return Code(_perturb(mu, alpha.sqrt() * mu, noise), mu, None, None)
+
+
+class Gaussian(Bottleneck):
+    """The variational layer: z = μ + σ·ε, σ = softplus(ρ + b), penalty KL(N(μ, σ²) ‖ N(0, I)) (Kingma & Welling 2014).
+
+    b is set so that ρ = 0 gives the configuration's initial σ. σ is never below 1e-6, so the KL stays finite.
+    """
+
+    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+        super().__init__(features, config)
+        self.rho = Linear(features, config.latents)
+        self.offset = math.log(math.expm1(config.initial_sigma))
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu = self.mu(h)
+        sigma = functional.softplus(self.rho(h) + self.offset) + 1e-6
+        return Code(_perturb(mu, sigma, noise), mu, sigma, kl_normal(mu, sigma))
+
+
+def _perturb(mu: Tensor, sigma: Tensor, noise: Noise | None) -> Tensor:
+    if noise is None:
+        return mu
+    return torch.addcmul(mu, sigma, noise.normal(mu.shape[-2:]))
+
+
+CATALOGUE: dict[str, type[Bottleneck]] = {
+    "deterministic": Deterministic,
+    "deterministic_wide": DeterministicWide,
+    "fixed_noise": FixedNoise,
+    "compression": Compression,
+    "fixed_noise_compression": FixedNoiseCompression,
+    "gaussian_dropout": GaussianDropout,
+    "gaussian": Gaussian,
+}

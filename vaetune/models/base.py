@@ -1,0 +1,53 @@
+"""What every model is: loss terms in nats per example from a batch and given noise, and how its parameters begin."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaetune.config import ModelConfig
+from vaetune.noise import Noise
+from vaetune.seeding import derive
+
+Task = Literal["classify", "reconstruct", "generate"]
+
+
+class Model(nn.Module, ABC):
+    """A model for images of `shape` (C, H, W) in [0, 1] and labels below `classes`, written on trailing dimensions.
+
+    `tasks` says what it can do; evaluation and report follow them. There is no training or evaluation mode:
+    noise None means the posterior mean with dropout off.
+    """
+
+    tasks: ClassVar[frozenset[Task]]
+
+    def __init__(self, config: ModelConfig, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.shape = tuple(shape)
+        self.classes = classes
+
+    @abstractmethod
+    def terms(self, x: Tensor, y: Tensor, noise: Noise | None, penalty_scale: float = 1.0) -> dict[str, Tensor]:
+        """The loss terms of images x [..., B, C, H, W] and labels y [..., B], each [..., B] in nats per example.
+
+        "loss" is what training minimises; `penalty_scale` in [0, 1] is the warm-up of the bottleneck's penalty.
+        """
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether noise changes a prediction."""
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Draws every layer's parameters from a stream of its own, named by the layer's path in the model.
+
+    So two arms that share a layer's name and shape share its initial values, whatever else they contain.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "initialise"):
+            module.initialise(torch.Generator().manual_seed(derive(f"{seed}/{name}")))

@@ -1,0 +1,91 @@
+"""The supervised VAE of this project: encoder, bottleneck, classifier on the latent, optional decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vaetune import elbo
+from vaetune.bottlenecks import CATALOGUE, Code
+from vaetune.errors import UserError
+from vaetune.models.base import Model, Task
+from vaetune.models.configs import SupervisedVAEConfig
+from vaetune.networks import MLP, Linear
+from vaetune.noise import Noise
+
+
+class SupervisedVAE(Model):
+    """−log p(y|z) + β·penalty, and where a decoder is asked for − w·log p(x|z).
+
+    With the Gaussian bottleneck it is the deep variational information bottleneck (Alemi et al. 2017, eq. 17);
+    it is *not* the hyperspherical VAE that shares the abbreviation.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct"})
+    config: SupervisedVAEConfig
+
+    def __init__(self, config: SupervisedVAEConfig, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__(config, shape, classes)
+        if config.reconstruction and config.decoder is None:
+            raise UserError("model.reconstruction needs model.decoder, the decoder's hidden widths, e.g. [256, 256]")
+        pixels = math.prod(shape)
+        self.trunk = MLP(pixels, config.trunk, config.dropout)
+        self.bottleneck = CATALOGUE[config.bottleneck](self.trunk.outputs, config)
+        self.classifier = Linear(self.bottleneck.width, classes)
+        if config.decoder is not None:
+            self.decoder = MLP(self.bottleneck.width, config.decoder)
+            self.pixels = Linear(self.decoder.outputs, pixels)
+        for name in ("beta", "label_smoothing", "confidence_penalty", "logit_penalty", "reconstruction"):
+            self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
+
+    @property
+    def stochastic(self) -> bool:
+        noisy = ("fixed_noise", "fixed_noise_compression", "gaussian_dropout", "gaussian")
+        return self.config.bottleneck in noisy or self.config.dropout > 0
+
+    def code(self, x: Tensor, noise: Noise | None = None) -> Code:
+        """q(z|x) for images [..., B, C, H, W]; noise None gives z = μ."""
+        code: Code = self.bottleneck(self.trunk(x.flatten(-3), noise), noise)
+        return code
+
+    def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Class logits [..., B, classes]."""
+        logits: Tensor = self.classifier(self.code(x, noise).z)
+        return logits
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Bernoulli logits of the pixels [..., B, C·H·W] for latents [..., B, Z]."""
+        logits: Tensor = self.pixels(self.decoder(z, None))
+        return logits
+
+    def terms(self, x: Tensor, y: Tensor, noise: Noise | None, penalty_scale: float = 1.0) -> dict[str, Tensor]:
+        config = self.config
+        code = self.code(x, noise)
+        logits = self.classifier(code.z)
+        terms = {"cross_entropy": elbo.cross_entropy(logits, y)}
+        loss = terms["cross_entropy"]
+        if config.label_smoothing:
+            loss = elbo.smoothed_cross_entropy(logits, y, self.get_buffer("label_smoothing"))
+        if code.penalty is not None:
+            terms["penalty"] = code.penalty
+            loss = loss + penalty_scale * self._weighted("beta", code.penalty)
+        if config.confidence_penalty:
+            terms["entropy"] = elbo.entropy(logits)
+            loss = loss - self._weighted("confidence_penalty", terms["entropy"])
+        if config.logit_penalty:
+            terms["logits_squared"] = logits.square().sum(-1)
+            loss = loss + self._weighted("logit_penalty", terms["logits_squared"])
+        if config.reconstruction:
+            terms["reconstruction"] = -elbo.log_bernoulli(x.flatten(-3), self.decode(code.z))
+            loss = loss + self._weighted("reconstruction", terms["reconstruction"])
+        return {"loss": loss} | terms
+
+    def head_norm(self) -> Tensor:
+        """The Frobenius norm of the μ head's weight, of shape [...]."""
+        return torch.linalg.matrix_norm(self.bottleneck.mu.weight)
+
+    def _weighted(self, name: str, term: Tensor) -> Tensor:
+        return self.get_buffer(name).unsqueeze(-1) * term

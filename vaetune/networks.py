@@ -1,0 +1,67 @@
+"""Layers and networks written on trailing dimensions: the same code runs one model and R stacked members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaetune.noise import Noise
+
+
+class Linear(nn.Module):
+    """y = x W + b for x [..., B, in]; W is [in, out], with a leading R where members are stacked."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Weights and biases uniform in ±1/√in, as in torch.nn.Linear."""
+        bound = self.weight.shape[-2] ** -0.5
+        with torch.no_grad():
+            self.weight.uniform_(-bound, bound, generator=generator)
+            self.bias.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 2:
+            return torch.addmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias.unsqueeze(-2), x, self.weight)
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose rate is a number of its own for every member (Srivastava et al. 2014)."""
+
+    rate: Tensor
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.register_buffer("rate", torch.tensor(rate), persistent=False)
+
+    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
+        if noise is None:
+            return x
+        rate = self.rate[..., None, None]
+        keep = noise.uniform(x.shape[self.rate.dim() :]) >= rate
+        return x * (keep / (1 - rate))
+
+
+class MLP(nn.Module):
+    """Linear, ReLU and, where asked for, dropout, once per width: [..., B, inputs] to [..., B, widths[-1]]."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [inputs, *widths]
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.dropout = Dropout(dropout) if dropout else None
+        self.outputs = sizes[-1]
+
+    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
+        for layer in self.layers:
+            x = functional.relu(layer(x), inplace=True)
+            if self.dropout is not None:
+                x = self.dropout(x, noise)
+        return x

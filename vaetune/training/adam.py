@@ -1,0 +1,87 @@
+"""Adam with decoupled weight decay over R stacked members, each with its own learning rate and decay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Adam:
+    """AdamW (Loshchilov & Hutter 2019) through torch's fused kernel, called once a member on views of the stack.
+
+    The kernel is called directly because `torch.optim.AdamW` knows one learning rate a parameter, and a stacked
+    parameter has R. Same numbers as `torch.optim.AdamW(fused=True)` for each member. Decay spares the biases.
+    """
+
+    def __init__(self, model: nn.Module, beta1: float, beta2: float, weight_decay: Sequence[float]) -> None:
+        self.betas = (beta1, beta2)
+        self.weight_decay = list(weight_decay)
+        self.parameters = dict(model.named_parameters())
+        self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self.second = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self.steps = 0
+        self._bind()
+
+    def _bind(self) -> None:
+        parameters = list(self.parameters.values())
+        device = parameters[0].device
+        self._names = list(self.parameters)
+        self._stacked = [[p.detach().unbind(0) for p in parameters]]
+        self._stacked += [[m.unbind(0) for m in moments.values()] for moments in (self.first, self.second)]
+        # A member's bias has one dimension, stacked two.
+        self._decayed = [p.dim() > 2 for p in parameters]
+        self._step = torch.tensor(float(self.steps), device=device)
+
+    def step(self, learning_rate: Sequence[float]) -> None:
+        """One update from the gradients at hand, which are dropped afterwards; `learning_rate` has one number a member."""
+        grads = []
+        for parameter in self.parameters.values():
+            assert parameter.grad is not None
+            grads.append(parameter.grad.unbind(0))
+            parameter.grad = None
+        self.steps += 1
+        self._step.fill_(self.steps)
+        for member, (rate, decay) in enumerate(zip(learning_rate, self.weight_decay, strict=True)):
+            for chosen, weight_decay in ((True, decay), (False, 0.0)) if decay else ((None, 0.0),):
+                index = [i for i, d in enumerate(self._decayed) if chosen is None or d is chosen]
+                p, m, v = ([column[i][member] for i in index] for column in self._stacked)
+                torch._fused_adamw_(  # noqa: SLF001 - the public optimizer cannot hold one rate a member
+                    p,
+                    [grads[i][member] for i in index],
+                    m,
+                    v,
+                    [],
+                    [self._step] * len(index),
+                    lr=rate,
+                    beta1=self.betas[0],
+                    beta2=self.betas[1],
+                    weight_decay=weight_decay,
+                    eps=1e-8,
+                    amsgrad=False,
+                    maximize=False,
+                )
+
+    def keep(self, model: nn.Module, members: Sequence[int]) -> None:
+        """Follows `members.keep`: the stack's parameters are new tensors, and only those members are left."""
+        index = torch.tensor(members, device=self._step.device)
+        self.parameters = dict(model.named_parameters())
+        self.first = {name: m[index] for name, m in self.first.items()}
+        self.second = {name: v[index] for name, v in self.second.items()}
+        self.weight_decay = [self.weight_decay[i] for i in members]
+        self._bind()
+
+    def state(self, member: int) -> dict[str, Tensor]:
+        """One member's moments, by name, for a checkpoint."""
+        return {f"adam.first.{n}": m[member].clone() for n, m in self.first.items()} | {
+            f"adam.second.{n}": v[member].clone() for n, v in self.second.items()
+        }
+
+    def load(self, member: int, state: Mapping[str, Tensor], steps: int) -> None:
+        """The inverse of `state`; `steps` is shared by all members."""
+        for name in self.parameters:
+            self.first[name][member].copy_(state[f"adam.first.{name}"])
+            self.second[name][member].copy_(state[f"adam.second.{name}"])
+        self.steps = steps
+        self._bind()
