@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaetune.datasets.splits import noisy_labels, split, stratified_order
+from vaetune.errors import UserError
+
+labels_of_any_balance = st.lists(st.integers(1, 40), min_size=1, max_size=12).map(
+    lambda counts: np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+)
+TEN = np.random.default_rng(3).integers(0, 10, 1000)
+
+
+@given(labels_of_any_balance, st.integers(0, 2**63 - 1))
+def test_every_beginning_and_every_end_holds_each_class_in_proportion(labels: np.ndarray, seed: int) -> None:
+    order = stratified_order(labels, seed)
+    assert sorted(order) == list(range(len(labels)))
+    counts = np.cumsum(labels[order][:, None] == np.unique(labels), axis=0)
+    share = np.arange(1, len(labels) + 1)[:, None] * counts[-1] / len(labels)
+    assert np.abs(counts - share).max() < 1
+    assert np.abs((counts[-1] - counts) - (counts[-1] - share)).max() < 1
+
+
+def test_the_extremes_that_defeat_simpler_rules() -> None:
+    labels = np.repeat(np.arange(21), [1000] + [50] * 20)
+    counts = np.cumsum(labels[stratified_order(labels, 0)][:, None] == np.arange(21), axis=0)
+    share = np.arange(1, 2001)[:, None] * counts[-1] / 2000
+    assert np.abs(counts - share).max() < 1
+
+
+@given(labels_of_any_balance, st.data())
+def test_training_and_validation_share_nothing_and_nest(labels: np.ndarray, data: st.DataObject) -> None:
+    n_validation = data.draw(st.integers(0, len(labels) - 1))
+    n_train = data.draw(st.integers(1, len(labels) - n_validation))
+    train, validation = split(labels, n_validation, n_train, 5)
+    everything, same_validation = split(labels, n_validation, None, 5)
+    assert (len(train), len(validation)) == (n_train, n_validation)
+    assert not set(train) & set(validation)
+    assert np.array_equal(train, everything[:n_train])
+    assert np.array_equal(validation, same_validation)
+    assert sorted([*everything, *validation]) == list(range(len(labels)))
+
+
+def test_no_validation_leaves_all_for_training() -> None:
+    train, validation = split(TEN, 0, None, 1)
+    assert sorted(train) == list(range(1000))
+    assert validation.shape == (0,)
+
+
+def test_the_same_seed_gives_the_same_numbers_on_every_machine() -> None:
+    train, validation = split(TEN, 200, 300, 7)
+    assert train.dtype == validation.dtype == np.int64
+    assert train[:8].tolist() == [689, 41, 862, 285, 139, 478, 830, 154]
+    assert validation[-8:].tolist() == [125, 914, 166, 886, 347, 794, 575, 338]
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert not np.array_equal(split(TEN, 200, 300, 7)[0], split(TEN, 200, 300, 8)[0])
+
+
+def test_ties_between_classes_do_not_always_fall_to_the_same_one() -> None:
+    balanced = np.tile(np.arange(10), 10)
+    assert len({int(balanced[split(balanced, 0, 1, seed)[0][0]]) for seed in range(40)}) > 5
+
+
+@pytest.mark.parametrize(
+    ("n_validation", "n_train"), [(-1, 10), (0, 0), (0, 1001), (1000, None), (600, 401), (1001, None)]
+)
+def test_impossible_numbers_are_named(n_validation: int, n_train: int | None) -> None:
+    with pytest.raises(UserError, match=rf"cannot split 1000 .*{n_validation} validation"):
+        split(TEN, n_validation, n_train, 0)
+
+
+@given(labels_of_any_balance, st.floats(0, 1), st.floats(0, 1))
+def test_noise_replaces_exactly_the_share_and_nests(labels: np.ndarray, a: float, b: float) -> None:
+    small, large = (noisy_labels(labels, share, 12, 4) for share in sorted((a, b)))
+    for share, noisy in zip(sorted((a, b)), (small, large), strict=True):
+        assert np.count_nonzero(noisy != labels) == round(share * len(labels))
+        assert noisy.min() >= 0
+        assert noisy.max() < 12
+    replaced = small != labels
+    assert np.array_equal(small[replaced], large[replaced])
+
+
+def test_noise_is_uniform_over_the_other_classes() -> None:
+    labels = np.full(9000, 3)
+    counts = np.bincount(noisy_labels(labels, 1.0, 10, 0), minlength=10)
+    assert counts[3] == 0
+    assert np.abs(np.delete(counts, 3) - 1000).max() < 5 * np.sqrt(1000)
+
+
+def test_noise_leaves_its_input_alone_and_is_seeded() -> None:
+    before = TEN.copy()
+    noisy = noisy_labels(TEN, 0.1, 10, 9)
+    assert np.array_equal(TEN, before)
+    assert np.flatnonzero(noisy != TEN)[:6].tolist() == [13, 24, 28, 49, 61, 77]
+    assert not np.array_equal(noisy, noisy_labels(TEN, 0.1, 10, 10))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_an_impossible_share_is_named(share: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 1"):
+        noisy_labels(TEN, share, 10, 0)
+
+
+def test_noise_needs_another_class() -> None:
+    with pytest.raises(UserError, match="at least 2 classes"):
+        noisy_labels(np.zeros(4, np.int64), 0.5, 1, 0)

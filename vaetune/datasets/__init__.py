@@ -1,0 +1,49 @@
+"""The catalogue of datasets. A new family is one file with `SUMMARY` and `dataset(request)`, plus one line here."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetune.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from vaetune.datasets.base import Dataset
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The module below `vaetune.datasets`, and what a name of the family carries after ":" (nothing for most)."""
+
+    module: str
+    argument: str = ""
+
+
+CATALOGUE: dict[str, Entry] = {
+    "fashion_mini": Entry("fashion_mini"),
+    "digits": Entry("digits"),
+    "mnist": Entry("mnist"),
+    "fashion_mnist": Entry("fashion_mnist"),
+}
+
+
+def open_dataset(name: str, root: Path | None = None, download: bool = False) -> Dataset:
+    """The dataset of that name, its files found but not yet read.
+
+    `root` is searched before the other data roots (see `vaetune.datasets.roots`); nothing is fetched unless `download`.
+    Raises `UserError` for an unknown name (with the near ones) and for missing data (with the ways to get it).
+    """
+    from vaetune.datasets.base import Request
+
+    family, colon, argument = name.partition(":")
+    if family not in CATALOGUE:
+        raise unknown("dataset", family, CATALOGUE)
+    entry = CATALOGUE[family]
+    if bool(argument) != bool(entry.argument) or (colon and not entry.argument):
+        form = f"{family}:{entry.argument}" if entry.argument else family
+        raise UserError(f"dataset {name!r}: write {form}")
+    module = importlib.import_module(f"vaetune.datasets.{entry.module}")
+    opened: Dataset = module.dataset(Request(argument=argument, root=root, download=download))
+    return opened
