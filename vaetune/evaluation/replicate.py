@@ -1,0 +1,163 @@
+"""All that is measured on one trained replicate; the only place that looks at test images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vaetune import elbo
+from vaetune.bottlenecks import Code
+from vaetune.evaluation import metrics
+from vaetune.noise import Noise
+
+Split = tuple[Tensor, Tensor]
+"""Images, uint8 [N, C, H, W], and labels, int64 [N]."""
+
+_BATCH = 1000
+
+
+class Classifier(Protocol):
+    """What is asked of a model here; images x are [B, C, H, W] in [0, 1]."""
+
+    @property
+    def stochastic(self) -> bool: ...
+
+    def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor: ...
+
+    def code(self, x: Tensor, noise: Noise | None = None) -> Code: ...
+
+    def head_norm(self) -> Tensor: ...
+
+
+@torch.inference_mode()
+def evaluate(
+    model: Classifier,
+    train: Split,
+    validation: Split,
+    test: Split,
+    samples: int,
+    generator: torch.Generator,
+    temperature: float | None = None,
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """The metrics of a replicate, and its predictions on the test images as columns of the predictions table.
+
+    Images, model and `generator` share a device. Predictions are those at the posterior mean, then, for a stochastic
+    model, those of `samples` passes with noise drawn from `generator`, their probabilities averaged; a deterministic
+    model's k-sample scores are its ordinary ones. Probabilities are scaled with the temperature that fits the
+    validation images. A model that was fitted on these too comes with empty `validation` and a `temperature` found
+    elsewhere; None then leaves the scaled scores out. Scales, rate and active units are those of the test images.
+
+    Raises FloatingPointError where a prediction is not finite: such a replicate has failed.
+    """
+    found: dict[str, Tensor | float] = {}
+    x, y = test
+    logits = _predict(model, x)
+    if len(validation[1]):
+        held_out = _predict(model, validation[0])
+        found["val/error"] = metrics.error(held_out, validation[1])
+        found["val/nll"] = metrics.nll(held_out, validation[1])
+        found["val/nll_scaled"] = metrics.nll_scaled(held_out, validation[1])
+        temperature = metrics.temperature(held_out, validation[1]).item()
+    found |= _scores(logits, y)
+    if temperature is not None:
+        found["scale/temperature"] = temperature
+        found["test/nll_scaled"] = metrics.nll(logits / temperature, y)
+        found["test/ece_scaled"] = metrics.ece((logits / temperature).softmax(-1), y)
+    predictions = [_columns("mean", logits, y)]
+    averaged = logits
+    if model.stochastic:
+        averaged = _sampled(model, x, samples, Noise(generator))
+        predictions.append(_columns("k_sample", averaged, y))
+    found["test/error_k"], found["test/nll_k"] = metrics.error(averaged, y), metrics.nll(averaged, y)
+    fitted = _predict(model, train[0])
+    for name, score in (("error", metrics.error), ("nll", metrics.nll)):
+        found[f"train/{name}"] = score(fitted, train[1])
+        found[f"gap/{name}"] = found[f"test/{name}"] - found[f"train/{name}"]
+    found |= _latent(model, x)
+    found["scale/head_norm"] = model.head_norm()
+    found["scale/logits_rms"] = metrics.rms(logits)
+    return {name: float(value) for name, value in found.items()}, predictions
+
+
+def failed(classes: int) -> dict[str, float]:
+    """The scores of a replicate that diverged: those of even odds on every class, wherever these are not flattering.
+
+    Even odds have no calibration error and no gap; such columns stay empty.
+    """
+    chance, nats = (classes - 1) / classes, math.log(classes)
+    named = {"error": chance, "nll": nats, "nll_scaled": nats}
+    scores = {f"{split}/{name}": value for split in ("test", "val") for name, value in named.items()}
+    return scores | {"test/error_k": chance, "test/nll_k": nats, "test/brier": chance}
+
+
+def _scores(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+    p = logits.softmax(-1)
+    return {
+        "test/error": metrics.error(logits, y),
+        "test/nll": metrics.nll(logits, y),
+        "test/brier": metrics.brier(p, y),
+        "test/ece": metrics.ece(p, y),
+    }
+
+
+def _latent(model: Classifier, images: Tensor) -> dict[str, Tensor | float]:
+    codes = [model.code(x) for x in _batches(images)]
+    mu = torch.cat([code.mu for code in codes])
+    found: dict[str, Tensor | float] = {
+        "scale/mu_rms": metrics.rms(mu),
+        "latent/active_units": metrics.active_units(mu),
+    }
+    sigmas = [code.sigma for code in codes if code.sigma is not None]
+    if sigmas:
+        sigma = torch.cat(sigmas)
+        rate = elbo.kl_normal(mu.double(), sigma.double()).mean()
+        found |= {"scale/sigma_rms": metrics.rms(sigma), "scale/snr": metrics.rms(mu / sigma)}
+        found |= {"rate/nats": rate, "rate/bits": rate / math.log(2)}
+    return found
+
+
+def _sampled(model: Classifier, images: Tensor, samples: int, noise: Noise) -> Tensor:
+    """The logarithm of the probabilities averaged over `samples` noisy passes, [N, C]."""
+
+    def average(x: Tensor) -> Tensor:
+        # Summed as logarithms: a probability that underflows would make the loss infinite.
+        total = model.predict(x, noise).double().log_softmax(-1)
+        for _ in range(samples - 1):
+            total = torch.logaddexp(total, model.predict(x, noise).double().log_softmax(-1))
+        return total - math.log(samples)
+
+    return _collect(average, images)
+
+
+def _predict(model: Classifier, images: Tensor) -> Tensor:
+    return _collect(lambda x: model.predict(x).double(), images)
+
+
+def _collect(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    out = torch.cat([function(x) for x in _batches(images)])
+    if not out.isfinite().all():
+        raise FloatingPointError("predictions are not finite")
+    return out
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    for batch in torch.split(images, _BATCH):
+        yield batch.float().mul_(1 / 255)
+
+
+def _columns(evaluation: str, logits: Tensor, y: Tensor) -> dict[str, Any]:
+    """The columns of the predictions table that are known here, as numpy arrays of its types."""
+    confidence, predicted = logits.softmax(-1).max(-1)
+    return {
+        "evaluation": evaluation,
+        "example": torch.arange(len(y), dtype=torch.int32).numpy(),
+        "target": y.short().cpu().numpy(),
+        "predicted": predicted.short().cpu().numpy(),
+        "correct": (predicted == y).cpu().numpy(),
+        "log_loss": (-metrics.log_likelihood(logits, y)).float().cpu().numpy(),
+        "confidence": confidence.float().cpu().numpy(),
+    }
