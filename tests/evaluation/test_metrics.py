@@ -205,7 +205,9 @@ def test_rms() -> None:
 
 
 def test_trial_workers_are_spared_heavy_imports() -> None:
-    code = "import sys, torch; old = set(sys.modules); import vaetune.evaluation.metrics; print(*set(sys.modules) - old)"
+    code = (
+        "import sys, torch; old = set(sys.modules); import vaetune.evaluation.metrics; print(*set(sys.modules) - old)"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in run.stdout.split()}
     assert "vaetune" in loaded
