@@ -5,20 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from pyarrow import fs
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+from pyarrow import fs  # type: ignore[import-untyped]
 
 import vaetune.storage as module
 from vaetune.errors import UserError
 from vaetune.storage import Storage
 
 
-class Bucket(fs.FSSpecHandler):
+class Bucket(fs.FSSpecHandler):  # type: ignore[misc]
     """An object store in memory that fails calls of a kind on demand, or keeps only part of what it is sent."""
 
     def __init__(self) -> None:
@@ -166,6 +167,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     assert storage.read("x") == b"old" and os.listdir(tmp_path) == ["x"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names open files by /proc")
+def test_a_write_is_durable_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, list[str]]] = []
+
+    def spy(handle: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        synced.append((name, os.listdir(name) if os.path.isdir(name) else [Path(name).read_text()]))
+
+    monkeypatch.setattr(os, "fsync", spy)
+    Storage(tmp_path).write("a/x", b"data")
+    assert synced[0] == (str(tmp_path), ["a"])
+    assert synced[1][0].endswith(".aside") and synced[1][1] == ["data"]
+    assert synced[2] == (str(tmp_path / "a"), ["x"])
+
+
 def test_list_hides_what_a_killed_writer_left_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage(tmp_path)
     seen: list[list[str]] = []
@@ -187,14 +203,16 @@ def test_three_faults_are_weathered_and_the_fourth_is_raised(bucket: Bucket, kin
     storage.write("x", b"old")
     bucket.failures[kind] = failures
     bucket.calls = 0
-    action = {"write": lambda: storage.write("x", b"new"), "read": lambda: storage.read("x"), "list": storage.list}[
-        kind
-    ]
+    actions: dict[str, Callable[[], object]] = {
+        "write": lambda: storage.write("x", b"new"),
+        "read": lambda: storage.read("x"),
+        "list": storage.list,
+    }
     if failures == 3:
-        action()
+        actions[kind]()
     else:
         with pytest.raises(OSError, match="SlowDown"):
-            action()
+            actions[kind]()
     assert bucket.calls == 4
     assert storage.read("x") == (b"new" if kind == "write" and failures == 3 else b"old")
 
@@ -209,7 +227,7 @@ def test_pauses_grow(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.undo()
     monkeypatch.setattr(module, "open_s3", lambda uri: (fs.PyFileSystem(bucket), "b"))
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     bucket.failures["write"] = 4
     with pytest.raises(OSError, match="SlowDown"):
         Storage("s3://b").write("x", b"")

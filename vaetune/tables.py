@@ -100,7 +100,7 @@ class Tables:
     def read(self, table: str) -> pd.DataFrame:
         """All rows in the order of their parts; null and a metric that a row lacks are NaN. Raises UserError."""
         empty = _known(table).empty_table()
-        paths = [f"{table}/{name}" for _, name in sorted(self._parts(table))]
+        paths = [f"{table}/{name}" for _, name in self._parts(table)]
         with ThreadPoolExecutor(8) as pool:
             parts = list(pool.map(self._read, paths))
         frame: pd.DataFrame = pa.concat_tables([empty, *parts], promote_options="default").to_pandas()
