@@ -223,6 +223,22 @@ def test_a_missing_object_is_not_asked_for_again(bucket: Bucket) -> None:
     assert bucket.calls == 1
 
 
+def test_a_deletion_whose_answer_is_lost_counts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage("s3://bucket/p")
+    done: list[str] = []
+
+    def deaf(path: str) -> None:
+        done.append(path)
+        raise FileNotFoundError(path) if len(done) % 2 == 0 else OSError("no answer")
+
+    monkeypatch.setattr(bucket, "delete_file", deaf)
+    monkeypatch.setattr(bucket, "delete_dir", deaf)
+    storage.write("a/x", b"1")
+    storage.delete("a/x")
+    storage.delete("a")
+    assert done == ["bucket/p/a/x"] * 2 + ["bucket/p/a"] * 2
+
+
 def test_pauses_grow(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -164,10 +165,12 @@ class _Objects:
 
     def delete(self, path: str) -> None:
         kind = self._type(path)
-        if kind == fs.FileType.Directory:
-            _persist(lambda: self._fs.delete_dir(self._at(path)))
-        elif kind == fs.FileType.File:
-            _persist(lambda: self._fs.delete_file(self._at(path)))
+        # Gone meanwhile, by a try whose answer was lost; and some servers list folders that hold nothing any more.
+        with contextlib.suppress(FileNotFoundError):
+            if kind == fs.FileType.Directory:
+                _persist(lambda: self._fs.delete_dir(self._at(path)))
+            elif kind == fs.FileType.File:
+                _persist(lambda: self._fs.delete_file(self._at(path)))
 
     def _type(self, path: str) -> fs.FileType:
         return _persist(lambda: self._fs.get_file_info(self._at(path))).type
