@@ -95,7 +95,7 @@ def test_log_ints_stay_in_their_range(low: int, width: int, seed: str) -> None:
 
 
 def test_draws_are_uniform_and_log_uniform() -> None:
-    space = lambda t: {"u": t.suggest_float("u", 0, 10), "l": t.suggest_float("l", 1e-4, 1.0, log=True)}  # noqa: E731
+    space = lambda t: {"u": t.suggest_float("u", 0, 10), "l": t.suggest_float("l", 1e-4, 1.0, log=True)}
     values = [overrides for _, overrides in draws(space, 2000)]
     assert sum(v["u"] for v in values) / 2000 == pytest.approx(5, abs=0.3)
     assert sum(math.log10(v["l"]) for v in values) / 2000 == pytest.approx(-2, abs=0.12)
@@ -203,7 +203,7 @@ def test_a_space_must_return_overrides(result: Any) -> None:
 
 def test_a_space_with_the_wrong_signature_is_refused() -> None:
     with pytest.raises(UserError, match="the shared space failed: TypeError"):
-        list(draws(combined(study(lambda: {}), ARM), 1))
+        list(draws(combined(study(lambda *, other: {}), ARM), 1))
 
 
 def test_configuration_applies_the_arm_and_then_the_draw() -> None:

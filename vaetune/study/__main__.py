@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from vaetune.errors import UserError, unknown
@@ -52,7 +53,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"vaetune: note: {note}", file=sys.stderr)
     check(study)
     if arguments.plan:
-        return _plan(study)
+        return _plan(study, arguments.data_root, arguments.download)
     options = Options(
         preset=arguments.preset,
         storage=arguments.storage,
@@ -126,13 +127,17 @@ def _list() -> int:
     return 0
 
 
-def _plan(study: Study) -> int:
+def _plan(study: Study, data_root: str | None, download: bool) -> int:
+    """The plan at once, then the estimate: it needs torch, the data, and some seconds of measuring."""
     table = costs(study)
     render_plan(study, table)
-    from vaetune.study.estimate import parameters, seconds_per_epoch  # torch: after the checks have been printed
+    from vaetune.datasets import open_dataset
+    from vaetune.study.estimate import parameters, seconds_per_epoch
 
-    seconds = {arm.name: seconds_per_epoch(study, arm) for arm in study.arms}
-    render_estimate(study, table, seconds, {arm.name: disk(study, arm, parameters) for arm in study.arms})
+    data = open_dataset(study.dataset.name, Path(data_root) if data_root else None, download)
+    n_train = study.dataset.n_train or len(data.development()) - study.dataset.n_validation
+    seconds = {arm.name: seconds_per_epoch(study, arm, data, n_train) for arm in study.arms}
+    render_estimate(study, table, seconds, {arm.name: disk(study, arm, parameters(data)) for arm in study.arms})
     return 0
 
 
