@@ -26,6 +26,7 @@ CATALOGUE: dict[str, Entry] = {
     "digits": Entry("digits"),
     "mnist": Entry("mnist"),
     "fashion_mnist": Entry("fashion_mnist"),
+    "folder": Entry("folder", "NAME[@SIZE][,grey]"),
 }
 
 

@@ -1,16 +1,14 @@
-"""Fetching a published file: aside, checked against its SHA-256, renamed into place; two processes at once are safe."""
+"""Fetching a published file: aside, checked against its SHA-256, renamed into place."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import gzip
 import hashlib
 import http.client
 import logging
 import urllib.request
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vaetune.errors import UserError
@@ -18,21 +16,6 @@ from vaetune.errors import UserError
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30
 _log = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, made if need be; it is the kernel's, so a killed process leaves none behind."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder with --data-root"
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def fetch_gzipped(urls: Sequence[str], target: Path, sha256: str) -> None:

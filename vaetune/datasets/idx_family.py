@@ -12,7 +12,8 @@ import numpy as np
 
 from vaetune.datasets import idx
 from vaetune.datasets.base import Dataset, Images, Request
-from vaetune.datasets.download import fetch_gzipped, locked
+from vaetune.datasets.download import fetch_gzipped
+from vaetune.datasets.locks import locked
 from vaetune.datasets.roots import missing, search_roots, writable_roots
 from vaetune.errors import UserError
 

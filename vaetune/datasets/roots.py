@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,19 @@ def writable_roots(explicit: Path | None) -> list[Path]:
     variable = os.environ.get("VAETUNE_DATA")
     given = [explicit, Path(variable) if variable else None, Path("~/.cache/vaetune")]
     return [root.expanduser() for root in given if root is not None]
+
+
+def writable_root(explicit: Path | None) -> Path:
+    """The first of the user's roots in which a file can be made; raises `UserError` if there is none."""
+    problems = []
+    for root in writable_roots(explicit):
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root):  # permission bits say little to root and on read-only mounts
+                return root
+        except OSError as error:
+            problems.append(f"{root} ({error.strerror})")
+    raise UserError(f"no data root can be written to: {', '.join(problems)}; choose another with --data-root")
 
 
 def search_roots(explicit: Path | None) -> list[Path]:

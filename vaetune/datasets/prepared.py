@@ -1,0 +1,99 @@
+"""Decode once: one split of an image collection as a uint8 memory map, so that opening it again takes milliseconds.
+
+    <root>/prepared/<name>-<8 hex>/<split>/images.npy labels.npy manifest.json
+
+This file says what a prepared split is and opens it; `prepare` makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaetune.datasets.base import Images
+from vaetune.errors import UserError
+
+FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+class Item(NamedTuple):
+    """One image file: its path below the source, its label, and what tells that it has changed."""
+
+    path: str
+    label: int
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to decode: the `items` of one split below `source`, each through `decode` to uint8 of `shape` (C, H, W).
+
+    `name` and `options` name the result: whatever changes the pixels belongs into `options`.
+    """
+
+    name: str
+    split: str
+    source: Path
+    items: tuple[Item, ...]
+    shape: tuple[int, int, int]
+    options: dict[str, Any]
+    decode: Callable[[Path], NDArray[np.uint8]]
+
+    def key(self) -> str:
+        """The folder's name: readable, and another one for another source or other options."""
+        text = json.dumps([FORMAT, str(self.source.resolve()), self.shape, self.options], sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of the listing: files added, removed, renamed or changed since give another one."""
+        return hashlib.sha256(json.dumps(self.items).encode()).hexdigest()
+
+
+def find(recipe: Recipe, roots: Sequence[Path]) -> Images | None:
+    """The prepared split in the first of `roots` that has it, up to date; None if none has."""
+    for root in roots:
+        folder = root / "prepared" / recipe.key() / recipe.split
+        manifest = read_manifest(folder)
+        if manifest and manifest["listing"] == recipe.fingerprint():
+            return open_split(folder)
+    return None
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a prepared split; None if there is none, `UserError` if it is damaged."""
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); delete {folder} and prepare it again") from error
+    return manifest
+
+
+def open_split(folder: Path) -> Images:
+    """The prepared images as a read-only memory map; raises `UserError` if the files are not those of the manifest."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise UserError(f"{folder}: nothing is prepared here")
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy")
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{folder}: damaged ({error}); delete it and prepare it again") from error
+    expected = (manifest["count"], *manifest["shape"])
+    if images.shape != expected or images.dtype != np.uint8 or labels.shape != expected[:1]:
+        raise UserError(f"{folder}: found images {images.shape}, expected {expected}; delete it and prepare it again")
+    if manifest["skipped"]:
+        _log.warning("%s: %d unusable files were left out", folder, len(manifest["skipped"]))
+    return Images(images, labels)
