@@ -156,6 +156,31 @@ def test_the_time_left_is_that_of_the_members_left(clock: Clock, epochs: int, en
     assert (f"about {left} left" in title) if left else ("left" not in title)
 
 
+def test_a_phase_without_foretold_epochs_goes_by_members(clock: Clock) -> None:
+    out = io.StringIO()
+    console = Console(["a"], stream=out, clock=clock)
+    console.phase("evaluate", {"a": 8}, {})
+    assert out.getvalue() == "evaluate: 8 members of 1 arm\n"
+    clock.now += 60
+    assert "left" not in drawn(console)[0]
+    console.finished("a", "finished", 0.5)
+    console.finished("a", "finished", 0.5)
+    assert drawn(console)[0] == "evaluate  2 of 8 members in 1:00, about 3:00 left"
+    assert cells(console, "a")[0] == "━━──────"
+
+
+def test_members_that_an_earlier_run_ended_do_not_set_the_pace(clock: Clock) -> None:
+    console = Console(["a"], stream=io.StringIO(), clock=clock)
+    console.phase("search", {"a": 8}, {})
+    for _ in range(5):
+        console.finished("a", "stopped", 0.5)
+    clock.now += 60
+    console.advance("a", 10)
+    assert "left" not in drawn(console)[0]
+    console.finished("a", "finished", 0.5)
+    assert drawn(console)[0] == "search  6 of 8 members, 10 epochs in 1:00, about 2:00 left"
+
+
 def test_an_arm_that_nobody_announced_is_no_reason_to_die(clock: Clock) -> None:
     console = Console(["a"], stream=io.StringIO(), clock=clock)
     console.advance("a", 1)
@@ -190,7 +215,7 @@ def test_a_terminal_gets_a_table_and_its_cursor_back(clock: Clock) -> None:
     assert "during " + 40 * "long " in text
     assert "50.00" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-    assert text.endswith("search: 1 member, 0 epochs in 0:00; best a 50.00 %\n")
+    assert text.endswith("search: 1 member in 0:00; best a 50.00 %\n")
 
 
 def test_a_dumb_terminal_gets_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

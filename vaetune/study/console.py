@@ -56,7 +56,11 @@ class Console:
             self._out.flush()
 
     def phase(self, name: str, members: Mapping[str, int], epochs: Mapping[str, float]) -> None:
-        """A phase begins (and the one before ends): the members it still has to train per arm, and their epochs in all."""
+        """A phase begins (and the one before ends): its members per arm, and the epochs expected of them in all.
+
+        An arm that is not in `epochs`, as in a phase without training, is measured by its members instead. Members
+        that an earlier run has ended are reported by `finished` before the first `advance`.
+        """
         self._end()
         order = [*(a for a in self._arms if a in members), *(a for a in members if a not in self._arms)]
         arms = {arm: _Arm(members[arm], float(epochs.get(arm, 0.0))) for arm in order if members[arm]}
@@ -66,10 +70,13 @@ class Console:
             self._screen.start()
         else:
             size = f"{_count(self._phase.total, 'member')} of {_count(len(arms), 'arm')}"
-            self.note(f"{name}: {size}, about {self._phase.expected:,.0f} epochs")
+            foretold = f", about {self._phase.expected:,.0f} epochs" if self._phase.expected else ""
+            self.note(f"{name}: {size}{foretold}")
 
     def advance(self, arm: str, epochs: int) -> None:
         """The members of `arm` have trained that many epochs since the last call."""
+        if not self._phase.epochs:
+            self._phase.taken_over = self._phase.done
         self._phase.arm(arm).epochs += epochs
         self._line_if_due()
 
@@ -106,7 +113,7 @@ class Console:
             counts = [str(row.ended[outcome] or "·") for outcome in _OUTCOMES]
             table.add_row(
                 name,
-                _bar(row.share),
+                _bar(row.done),
                 *counts[:2],
                 Text(counts[2], "red" if row.ended["failed"] else ""),
                 str(row.members),
@@ -119,7 +126,7 @@ class Console:
         phase, elapsed = self._phase, self._clock() - self._phase.began
         left = phase.seconds_left(elapsed)
         eta = "" if not left else f", about {_span(left)} left"
-        return f"{phase.done:,} of {phase.total:,} members, {phase.epochs:,} epochs in {_span(elapsed)}{eta}"
+        return f"{phase.done:,} of {phase.total:,} members{phase.spent} in {_span(elapsed)}{eta}"
 
     def _line_if_due(self) -> None:
         if self._screen or self._clock() - self._last_line < _SECONDS_BETWEEN_LINES:
@@ -135,8 +142,8 @@ class Console:
             members = _count(phase.total, "member")
         else:
             members = f"ended early, {phase.done:,} of {phase.total:,} members"
-        spent = f"{phase.epochs:,} epochs in {_span(self._clock() - phase.began)}"
-        self.note(f"{phase.name}: {members}, {spent}{self._casualties()}{self._best()}")
+        took = _span(self._clock() - phase.began)
+        self.note(f"{phase.name}: {members}{phase.spent} in {took}{self._casualties()}{self._best()}")
 
     def _casualties(self) -> str:
         counts = {outcome: sum(a.ended[outcome] for a in self._phase.arms.values()) for outcome in _OUTCOMES}
@@ -170,19 +177,23 @@ class _Arm:
     best: float | None = None
 
     @property
+    def waiting(self) -> int:
+        """Members that have not ended."""
+        return max(self.members - sum(self.ended.values()), 0)
+
+    @property
     def left(self) -> float:
         """Epochs still to come: what the estimate leaves, but no more than its share for the members not yet ended.
 
         An arm that has outspent its estimate still has that share ahead of it.
         """
-        waiting = max(self.members - sum(self.ended.values()), 0)
-        share = self.expected * waiting / max(self.members, 1)
+        share = self.expected * self.waiting / max(self.members, 1)
         return share if self.epochs >= self.expected else min(share, self.expected - self.epochs)
 
     @property
-    def share(self) -> float:
+    def done(self) -> float:
         """How much of the arm's work is done, in [0, 1]."""
-        return 1 - self.left / self.expected if self.expected else float(sum(self.ended.values()) >= self.members)
+        return 1 - (self.left / self.expected if self.expected else self.waiting / max(self.members, 1))
 
 
 @dataclass
@@ -190,6 +201,7 @@ class _Phase:
     name: str
     arms: dict[str, _Arm]
     began: float
+    taken_over: int = 0
 
     def arm(self, name: str) -> _Arm:
         """The arm's row; one that nobody announced gets a row, since a display is no place to stop a study."""
@@ -213,10 +225,16 @@ class _Phase:
     def expected(self) -> float:
         return sum(a.expected for a in self.arms.values())
 
+    @property
+    def spent(self) -> str:
+        return f", {self.epochs:,} epochs" if self.epochs else ""
+
     def seconds_left(self, elapsed: float) -> float | None:
-        """The epochs still to come at the phase's pace so far; None before the first epoch."""
-        left = sum(a.left for a in self.arms.values())
-        return elapsed * left / self.epochs if self.epochs else None
+        """What is still to come at the pace so far: in epochs where these were foretold, else in members."""
+        if self.expected:
+            return elapsed * sum(a.left for a in self.arms.values()) / self.epochs if self.epochs else None
+        ended = self.done - self.taken_over
+        return elapsed * sum(a.waiting for a in self.arms.values()) / ended if ended else None
 
 
 class _Screen:
