@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from vaetune.tracking import about, limits, links, note
+
+
+@pytest.fixture
+def study() -> dict[str, Any]:
+    return {
+        "name": "ablation",
+        "hypothesis": "The noise does the work.",
+        "dataset_info": {"name": "digits", "n_train": 1000, "n_validation": 200, "test": 500},
+        "objective": {"metric": "val/error", "direction": "minimize"},
+        "budget": {"trials": 16},
+        "replication": {"n": 10},
+        "arms": [
+            {"name": "svae", "summary": "noise | KL", "space": [{"name": "beta"}, {"name": "lr"}]},
+            {"name": "plain", "summary": "neither", "space": []},
+        ],
+        "comparisons": [{"name": "svae − plain", "question": "Does it help?"}],
+    }
+
+
+def test_note_states_hypothesis_arms_and_comparisons(study: dict[str, Any]) -> None:
+    text = note(study)
+    assert "The noise does the work." in text
+    assert "| `svae` | noise \\| KL | `beta`, `lr` |" in text
+    assert "| `plain` | neither | nothing |" in text
+    assert "- svae − plain: Does it help?" in text
+
+
+def test_note_without_comparisons_has_no_empty_section(study: dict[str, Any]) -> None:
+    assert "Declared" not in note({**study, "comparisons": []})
+
+
+def test_views_are_as_mlflow_stores_them(study: dict[str, Any]) -> None:
+    tags = about(study)
+    assert tags["mlflow.note.content"] == note(study)
+    states = {}
+    for key, text in tags.items():
+        assert len(text) < limits.EXPERIMENT_TAG
+        if key.startswith("mlflow.sharedViewState."):
+            view = json.loads(text)
+            assert set(view) == {"name", "createdAt", "updatedAt", "state"}
+            state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+            states[key.removeprefix("mlflow.sharedViewState.")] = state
+    assert set(states) == {"vaetune-arms", "vaetune-trials", "vaetune-replicates"}
+    assert states["vaetune-arms"]["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "vaetune.arm"}]
+    assert states["vaetune-trials"]["orderByKey"] == "metrics.`val/error`"
+    assert states["vaetune-trials"]["orderByAsc"] is True
+    assert states["vaetune-replicates"]["searchFilter"] == "tags.`vaetune.kind` = 'replicate'"
+    assert "metrics.`test/nll`" in states["vaetune-replicates"]["selectedColumns"]
+
+
+def test_a_maximised_objective_is_sorted_downwards(study: dict[str, Any]) -> None:
+    urls = links("http://h:1/", "7", {"metric": "val/elbo", "direction": "maximize"})
+    (trials,) = [url for url in urls.values() if "vaetune-trials" in url]
+    query = parse_qs(urlsplit(urlsplit(trials).fragment).query)
+    assert query["orderByAsc"] == ["false"]
+    assert query["orderByKey"] == ["metrics.`val/elbo`"]
+
+
+def test_links_lead_to_the_experiment(study: dict[str, Any]) -> None:
+    urls = links("http://host:5001/", "42", study["objective"])
+    assert len(urls) == 3
+    for url in urls.values():
+        assert url.startswith("http://host:5001/#/experiments/42/runs?workflowType=machine_learning")
+    assert sum("compareRunsMode=CHART" in url for url in urls.values()) == 1
+    assert all("127.0.0.1:5000/#/" in url for url in links("sqlite:////a/mlflow.db", "1", study["objective"]).values())

@@ -1,0 +1,116 @@
+"""How a study looks in MLflow: the experiment's note, three saved views, and links to them.
+
+The format of saved views is internal to MLflow's web page (read off 3.17): a tag `mlflow.sharedViewState.<key>` holding
+JSON with the page's deflated state. A page of another version ignores a view that it does not understand.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow server --backend-store-uri sqlite:///…` serves the runs of a local database."""
+
+_TEST = ("test/error", "test/nll", "test/nll_scaled", "test/brier", "test/ece_scaled", "gap/error")
+
+
+def about(study: Mapping[str, Any]) -> dict[str, str]:
+    """The experiment's tags for a study (as in its study.json): the note and the saved views."""
+    tags = {"mlflow.note.content": note(study)}
+    now = time.time_ns() // 1_000_000
+    for key, (name, state) in _views(study["objective"]).items():
+        deflated = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        view = {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{deflated}"}
+        tags[f"mlflow.sharedViewState.{key}"] = json.dumps(view)
+    return tags
+
+
+def links(uri: str, experiment_id: str, objective: Mapping[str, Any]) -> dict[str, str]:
+    """Deep links to the three views, by title. For a database they lead to `LOCAL`, where it has to be served first.
+
+    `objective` as in study.json. The page would otherwise open in another mode and empty.
+    """
+    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL
+    found = {}
+    for key, (name, state) in _views(objective).items():
+        query = {
+            "workflowType": "machine_learning",
+            "viewStateShareKey": key,
+            "searchFilter": state["searchFilter"],
+            "orderByKey": state["orderByKey"],
+            "orderByAsc": str(state["orderByAsc"]).lower(),
+        }
+        if state["groupBy"]:
+            query["compareRunsMode"] = "CHART"
+        found[name] = f"{base}/#/experiments/{experiment_id}/runs?{urlencode(query)}"
+    return found
+
+
+def note(study: Mapping[str, Any]) -> str:
+    """The experiment's description in Markdown, from study.json."""
+    dataset, objective, budget = study["dataset_info"], study["objective"], study["budget"]
+    facts = (
+        f"**Data** {dataset['name']}: {dataset['n_train']} training, {dataset['n_validation']} validation and "
+        f"{dataset['test']} test images. **Objective** `{objective['metric']}`, {objective['direction']}d on "
+        f"validation; the test set is opened for replicates only. **Budget** of each arm {budget['trials']} trials, "
+        f"then {study['replication']['n']} replicates on fresh seeds."
+    )
+    caution = (
+        "Trials are early-stopped and selected, so they compare nothing: replicates do. The report in the execution's "
+        "folder has the intervals and verdicts."
+    )
+    lines = [f"## {study['name']}", "", study["hypothesis"], "", facts, ""]
+    lines += ["| arm | what differs | searched |", "|---|---|---|", *(_arm(arm) for arm in study["arms"]), ""]
+    declared = [f"- {item['name']}: {item['question']}" for item in study["comparisons"]]
+    lines += ["**Declared in advance**", "", *declared, ""] if declared else []
+    lines.append(caution)
+    return "\n".join(lines)
+
+
+def _arm(arm: Mapping[str, Any]) -> str:
+    searched = ", ".join(f"`{part['name']}`" for part in arm.get("space", ()))
+    return f"| `{arm['name']}` | {_cell(arm['summary'])} | {searched or 'nothing'} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _views(objective: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    metric = f"metrics.`{objective['metric']}`"
+    ascending = objective["direction"] == "minimize"
+    arm, outcome = "tags.`vaetune.arm`", "tags.`vaetune.outcome`"
+    return {
+        "vaetune-arms": (
+            "Arms: mean curves of the replicates",
+            _state("replicate", "attributes.start_time", False, [arm], grouped=True),
+        ),
+        "vaetune-trials": ("Trials: best first", _state("trial", metric, ascending, [arm, outcome, metric])),
+        "vaetune-replicates": (
+            "Replicates: test metrics",
+            _state("replicate", "metrics.`test/error`", True, [arm, outcome, *(f"metrics.`{name}`" for name in _TEST)]),
+        ),
+    }
+
+
+def _state(kind: str, order: str, ascending: bool, columns: list[str], *, grouped: bool = False) -> dict[str, Any]:
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vaetune.arm"}]}
+    return {
+        "searchFilter": f"tags.`vaetune.kind` = '{kind}'",
+        "orderByKey": order,
+        "orderByAsc": ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "groupBy": group if grouped else None,
+        "useGroupedValuesInCharts": grouped,
+        "hideEmptyCharts": True,
+    }
