@@ -40,6 +40,7 @@ def test_what_every_dataset_promises(name: str) -> None:
     assert dataset.name == name
     assert dataset.summary
     assert dataset.licence
+    assert dataset.test_size == len(dataset.sealed_test())
     assert dataset.classes == len(set(dataset.class_names))
     for images in (dataset.development(), dataset.sealed_test()):
         assert images.images.shape[1:] == dataset.shape

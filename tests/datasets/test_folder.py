@@ -30,6 +30,7 @@ def test_the_splits_are_the_folders_and_the_classes_their_sorted_names(tree: Pat
     assert dataset.name == "folder:pets"
     assert dataset.class_names == ("cats", "dogs")
     assert dataset.shape == (3, 4, 6)
+    assert dataset.test_size == 4
     development, test = dataset.development(), dataset.sealed_test()
     assert development.images[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
     assert development.labels.tolist() == [0, 0, 0, 1, 1, 1]

@@ -18,6 +18,7 @@ def tiny(source: Source, request: Request = Request()) -> IdxDataset:  # noqa: B
         licence="",
         class_names=tuple("abc"),
         shape=(1, 2, 3),
+        test_size=source.test_size,
         source=source,
         folder=locate("tiny", source, request),
     )
@@ -33,6 +34,7 @@ def put(folder: Path, files: dict[str, bytes]) -> Path:
 def test_the_splits_are_the_files(empty_roots: Path, source: Source, files: dict[str, bytes]) -> None:
     put(empty_roots / "Tiny/raw", files)
     dataset = tiny(source)
+    assert dataset.test_size == 4
     development, test = dataset.development(), dataset.sealed_test()
     assert development.images.shape == (6, 1, 2, 3)
     assert development.images.ravel().tolist() == list(range(36))

@@ -37,6 +37,7 @@ def test_the_full_set(name: str, folder: str, development_digest: str, test_dige
     dataset = open_dataset(name, Path(DATA))
     development, test = dataset.development(), dataset.sealed_test()
     assert development.images.shape == (60_000, *dataset.shape)
+    assert test.images.shape == (dataset.test_size, *dataset.shape)
     assert test.images.shape == (10_000, *dataset.shape)
     assert np.array_equal(np.unique(development.labels), np.arange(dataset.classes))
     assert (digest(development), digest(test)) == (development_digest, test_digest)

@@ -28,13 +28,17 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset(ABC):
-    """A family of images. `shape` is (channels, height, width); a label is an index into `class_names`."""
+    """A family of images. `shape` is (channels, height, width); a label is an index into `class_names`.
+
+    `test_size` is the number of test images, known without opening them (files that turn out bad included).
+    """
 
     name: str
     summary: str
     licence: str
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
+    test_size: int
 
     @property
     def classes(self) -> int:

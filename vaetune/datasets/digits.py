@@ -63,6 +63,7 @@ def dataset(request: Request) -> Dataset:
         licence="CC BY 4.0 (UCI); shipped by scikit-learn under BSD-3-Clause",
         class_names=tuple("0123456789"),
         shape=(1, 8, 8),
+        test_size=_N_TEST,
         path=path,
     )
 

@@ -39,7 +39,12 @@ class FashionMini(Dataset):
 def dataset(request: Request) -> Dataset:
     """The embedded set; it needs no data root and no download."""
     return FashionMini(
-        name="fashion_mini", summary=SUMMARY, licence=LICENCE, class_names=CLASS_NAMES, shape=(1, 28, 28)
+        name="fashion_mini",
+        summary=SUMMARY,
+        licence=LICENCE,
+        class_names=CLASS_NAMES,
+        shape=(1, 28, 28),
+        test_size=10_000,
     )
 
 

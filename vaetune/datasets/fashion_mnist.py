@@ -57,6 +57,7 @@ def dataset(request: Request) -> Dataset:
         licence=LICENCE,
         class_names=CLASS_NAMES,
         shape=(1, 28, 28),
+        test_size=10_000,
         source=SOURCE,
         folder=locate("fashion_mnist", SOURCE, request),
     )

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from vaetune.datasets.base import Dataset, Images, Request
-from vaetune.datasets.prepared import Item, Recipe, find
-from vaetune.datasets.roots import missing, search_roots, writable_root
+from vaetune.datasets.base import Dataset, Request
+from vaetune.datasets.prepared import Item, PreparedDataset, Recipe, Split
+from vaetune.datasets.roots import missing, search_roots
 from vaetune.errors import UserError
 
 SUMMARY = "any images in <data root>/NAME/{train,test}/<class>/*.{jpg,png}"
@@ -28,32 +28,14 @@ _ARGUMENT = re.compile(r"(?P<name>[^@,]+)(@(?P<size>[1-9]\d{0,3}))?(?P<grey>,gre
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageFolder(Dataset):
-    """A tree of image files below `folder`, decoded once into a memory map (`prepared`) and read from there."""
+class ImageFolder(PreparedDataset):
+    """A tree of image files below `folder`; `crop` as in `vaetune.datasets.decode.Decoder`."""
 
     folder: Path
     crop: bool
-    root: Path | None
 
-    def development(self) -> Images:
-        """All but the test split; decodes it on the first call."""
-        return self.prepare("development")
-
-    def sealed_test(self) -> Images:
-        """The images below `test`; decodes them on the first call."""
-        return self.prepare("test")
-
-    def prepare(self, split: str, skip_bad: bool = False) -> Images:
-        """The split "development" or "test" as a memory map; `skip_bad` leaves out files that are no usable images."""
-        recipe = self._recipe(split)
-        found = find(recipe, search_roots(self.root))
-        if found is not None:
-            return found
-        from vaetune.datasets.prepare import prepare
-
-        return prepare(recipe, writable_root(self.root), skip_bad=skip_bad)
-
-    def _recipe(self, split: str) -> Recipe:
+    def recipe(self, split: Split) -> Recipe:
+        """The files of the split's folders, by class and name."""
         from vaetune.datasets.decode import Decoder
 
         folders = DEVELOPMENT if split == "development" else ("test",)
@@ -83,6 +65,7 @@ def dataset(request: Request) -> Dataset:
         licence="that of the images",
         class_names=class_names,
         shape=(1 if grey else 3, *((size, size) if size else _first_size(folder, class_names))),
+        test_size=sum(1 for _ in _items(folder, "test", class_names)),
         folder=folder,
         crop=bool(size),
         root=request.root,

@@ -40,6 +40,11 @@ class Source:
     mirrors: tuple[str, ...]
     ways: tuple[str, ...]
 
+    @property
+    def test_size(self) -> int:
+        """The number of test images."""
+        return self.files[2].shape[0]
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -50,6 +50,7 @@ def dataset(request: Request) -> Dataset:
         licence="none stated by its authors (commonly given as CC BY-SA 3.0)",
         class_names=tuple("0123456789"),
         shape=(1, 28, 28),
+        test_size=10_000,
         source=SOURCE,
         folder=locate("mnist", SOURCE, request),
     )

@@ -2,7 +2,8 @@
 
     <root>/prepared/<name>-<8 hex>/<split>/images.npy labels.npy manifest.json
 
-This file says what a prepared split is and opens it; `prepare` makes it.
+This file says what a prepared split is and opens it; `prepare` makes it. A family whose images have to be decoded is a
+`PreparedDataset` that lists its files.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaetune.datasets.base import Images
+from vaetune.datasets.base import Dataset, Images
+from vaetune.datasets.roots import search_roots, writable_root
 from vaetune.errors import UserError
 
 FORMAT = 1
+Split: TypeAlias = Literal["development", "test"]
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,38 @@ class Recipe:
     def fingerprint(self) -> str:
         """The SHA-256 of the listing: files added, removed, renamed or changed since give another one."""
         return hashlib.sha256(json.dumps(self.items).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedDataset(Dataset):
+    """A family of image files, decoded when they are first asked for, below one of the data roots (`root` first)."""
+
+    root: Path | None
+
+    @abstractmethod
+    def recipe(self, split: Split) -> Recipe:
+        """What to decode; raises `UserError` if the files do not make a split."""
+
+    @final
+    def development(self) -> Images:
+        """All but the test split, as a memory map."""
+        return self.prepare("development")
+
+    @final
+    def sealed_test(self) -> Images:
+        """The test split, as a memory map."""
+        return self.prepare("test")
+
+    @final
+    def prepare(self, split: Split, skip_bad: bool = False) -> Images:
+        """The split, decoded now if need be; `skip_bad` leaves out files that are no usable images."""
+        recipe = self.recipe(split)
+        found = find(recipe, search_roots(self.root))
+        if found is not None:
+            return found
+        from vaetune.datasets.prepare import prepare
+
+        return prepare(recipe, writable_root(self.root), skip_bad=skip_bad)
 
 
 def find(recipe: Recipe, roots: Sequence[Path]) -> Images | None:
@@ -97,3 +133,18 @@ def open_split(folder: Path) -> Images:
     if manifest["skipped"]:
         _log.warning("%s: %d unusable files were left out", folder, len(manifest["skipped"]))
     return Images(images, labels)
+
+
+def folder_of(images: Images) -> Path:
+    """Where prepared images lie."""
+    assert isinstance(images.images, np.memmap)
+    assert images.images.filename is not None
+    return Path(images.images.filename).parent
+
+
+def verify(images: Images, found: str) -> None:
+    """Raises `UserError` if the digest `found` of prepared images is not the one that their manifest notes."""
+    folder = folder_of(images)
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["sha256"] != found:
+        raise UserError(f"{folder}: the images have changed since they were prepared; delete it and prepare it again")

@@ -1,0 +1,130 @@
+"""`python -m vaetune.datasets`: what there is, whether it is whole, getting it, preparing it, looking at it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vaetune.datasets import CATALOGUE, open_dataset
+from vaetune.datasets.base import Images, digest
+from vaetune.datasets.prepared import PreparedDataset, Split, folder_of, verify
+from vaetune.errors import UserError, unknown
+
+
+def list_(options: argparse.Namespace) -> None:
+    """name, whether it is here, and what it is"""
+    for name, entry in CATALOGUE.items():
+        summary = importlib.import_module(f"vaetune.datasets.{entry.module}").SUMMARY
+        if entry.argument:
+            print(f"{name + ':' + entry.argument:<28}          {summary}")
+            continue
+        try:
+            open_dataset(name, options.data_root)
+            here = "here"
+        except UserError:
+            here = "missing"
+        print(f"{name:<28}{here:<10}{summary}")
+
+
+def check(options: argparse.Namespace) -> None:
+    """read both splits, compare checksums, print counts, class balance and digests"""
+    dataset = open_dataset(options.name, options.data_root)
+    print(f"{dataset.name}: {dataset.summary}\nlicence: {dataset.licence}")
+    splits: dict[str, Callable[[], Images]] = {"development": dataset.development, "test": dataset.sealed_test}
+    for split, read in splits.items():
+        images = read()
+        found = digest(images)
+        if isinstance(dataset, PreparedDataset):
+            verify(images, found)
+        counts = np.bincount(images.labels, minlength=dataset.classes)
+        print(f"\n{split}: {len(images):,} images of {'x'.join(map(str, dataset.shape))}\ndigest {found}")
+        for class_name, count in zip(dataset.class_names, counts, strict=True):
+            print(f"  {class_name:<24}{count:>9,}  {count / len(images):6.1%}")
+
+
+def fetch(options: argparse.Namespace) -> None:
+    """download from the publisher unless it is here"""
+    open_dataset(options.name, options.data_root, download=True)
+    print(f"{options.name} is here")
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """decode image files into a memory map, once"""
+    dataset = open_dataset(options.name, options.data_root)
+    if not isinstance(dataset, PreparedDataset):
+        print(f"{dataset.name} needs no preparing")
+        return
+    splits: tuple[Split, ...] = ("development", "test")
+    for split in splits:
+        images = dataset.prepare(split, skip_bad=options.skip_bad)
+        print(f"{split}: {len(images):,} images in {folder_of(images)}")
+
+
+def sample(options: argparse.Namespace) -> None:
+    """write a contact sheet of the development images as PNG"""
+    from vaetune.datasets.sheet import contact_sheet
+
+    if options.per_class < 1:
+        raise UserError(f"--per-class {options.per_class}: expected at least 1")
+    dataset = open_dataset(options.name, options.data_root)
+    target = options.output or Path(re.sub(r"\W+", "_", dataset.name) + ".png")
+    sheet = contact_sheet(dataset.development(), dataset.class_names, options.per_class, options.seed)
+    try:
+        sheet.save(target, format="PNG")
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+    print(target)
+
+
+COMMANDS = {"list": list_, "check": check, "fetch": fetch, "prepare": prepare, "sample": sample}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="python -m vaetune.datasets", description=__doc__)
+    commands = whole.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        one.add_argument("--data-root", type=Path, metavar="FOLDER", help="where to look first, and to write to")
+        if name != "list":
+            one.add_argument("name", help="a name that `list` shows")
+        if name == "prepare":
+            one.add_argument("--skip-bad", action="store_true", help="leave out files that are no usable images")
+        if name == "sample":
+            one.add_argument("--output", type=Path, metavar="PNG", help="file to write (default: NAME.png)")
+            one.add_argument("--per-class", type=int, default=12, metavar="N", help="images a class (default: 12)")
+            one.add_argument("--seed", type=int, default=0, help="which images (default: 0)")
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 2 for a mistake that the user can mend, 130 if interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        options = parser().parse_args(words)
+        COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `check … | head`: whoever read has seen enough; the interpreter's own flush must not fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
