@@ -109,6 +109,22 @@ def test_every_choice_and_both_ends_come_up() -> None:
     assert {v["n"] for v in values} == {1, 2, 3}
 
 
+def test_hyperparameters_of_one_draw_are_independent() -> None:
+    values = [o for _, o in draws(lambda t: {name: t.suggest_float(name, 0, 1) for name in "ab"}, 2000)]
+    assert sum((v["a"] - 0.5) * (v["b"] - 0.5) for v in values) / 2000 == pytest.approx(0, abs=0.01)
+
+
+def test_what_a_single_draw_goes_without_is_conditional() -> None:
+    asked: list[bool] = []
+
+    def space(trial: Any) -> Mapping[str, Any]:
+        asked.append(True)
+        return {"x": trial.suggest_float("x", 0, 1)} if len(asked) != 7 else {}
+
+    assert describe(space)[0]["conditional"] is True
+    assert "conditional" not in describe(space)[0]
+
+
 def test_a_name_asked_again_with_the_same_range_keeps_its_value() -> None:
     trial = recorder()
     assert trial.suggest_float("x", 0, 1) == trial.suggest_float("x", 0.0, 1.0)
