@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 from vaetune.errors import UserError, unknown
 from vaetune.storage import Storage
@@ -91,8 +92,33 @@ class Tables:
                 raise unknown(f"column of table {table}", name, schema.names)
             schema = schema.append(pa.field(name, pa.float64()))
         arrays = [_column(table, field, [row.get(field.name) for row in rows]) for field in schema]
+        self._write(table, pa.Table.from_arrays(arrays, schema=schema))
+
+    def append_columns(self, table: str, columns: Mapping[str, NDArray[Any] | str]) -> None:
+        """Add one part from arrays of equal length; a single string stands in every row, a nullable column may lack.
+
+        Raises ValueError, naming the column, where an array does not fit its type.
+        """
+        schema = _known(table)
+        for name in columns:
+            if name not in schema.names:
+                raise unknown(f"column of table {table}", name, schema.names)
+        n = max(len(values) for values in columns.values() if not isinstance(values, str))
+        arrays = []
+        for field in schema:
+            values = columns.get(field.name)
+            if values is None and not field.nullable:
+                raise ValueError(f"table {table}, column {field.name}: missing")
+            try:
+                constant = values is None or isinstance(values, str)
+                arrays.append(pa.repeat(pa.scalar(values, field.type), n) if constant else pa.array(values, field.type))
+            except (pa.ArrowException, ValueError) as error:
+                raise ValueError(f"table {table}, column {field.name}: {error}") from error
+        self._write(table, pa.Table.from_arrays(arrays, schema=schema))
+
+    def _write(self, table: str, rows: pa.Table) -> None:
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
+        pq.write_table(rows, buffer)
         last = max((number for number, _ in self._parts(table)), default=-1)
         # Two writers may take the same number; the random half keeps both parts.
         self._storage.write(f"{table}/part-{last + 1:06d}-{secrets.token_hex(4)}.parquet", buffer.getvalue())

@@ -21,6 +21,7 @@ __all__ = [
     "Objective",
     "Replication",
     "Resources",
+    "Space",
     "Study",
     "SupervisedVAEConfig",
     "TrainingConfig",
@@ -123,7 +124,11 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One question, put so that the answer can be trusted. `margin` is the equivalence margin in points of the unit."""
+    """One question, put so that the answer can be trusted.
+
+    `margin` is the equivalence margin in points of the unit; `published` holds, by arm and source, errors that others
+    have reported and the report shows beside ours.
+    """
 
     name: str
     hypothesis: str
@@ -138,7 +143,7 @@ class Study:
     replication: Replication = field(default_factory=Replication)
     resources: Resources = field(default_factory=Resources)
     margin: float = 0.5
-    published: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises `UserError` with the near matches."""

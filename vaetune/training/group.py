@@ -11,34 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaetune.config import Configuration, architecture
+from vaetune.config import architecture
 from vaetune.evaluation import metrics
 from vaetune.models.base import Model, initialise
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
 from vaetune.training.adam import Adam
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The streams of one member; each epoch's order and noise are derived from these and the epoch's number."""
-
-    split: int
-    labels: int
-    initial: int
-    order: int
-    noise: int
-
-
-@dataclass(frozen=True)
-class Member:
-    """One trial or replicate: what it is called, what is trained, from which seeds."""
-
-    id: str
-    arm: str
-    configuration: Configuration
-    seeds: Seeds
+from vaetune.training.seeds import Member
 
 
 @dataclass(frozen=True)
@@ -117,11 +97,11 @@ class Group:
     def run_epoch(self) -> list[Progress]:
         """Trains one epoch, scores it on validation, and drops the members that end with it."""
         present = [m.id for m in self.members]
-        sums, first_bad = self._train()
+        sums, first_bad = self.train_epoch()
         self.epoch += 1
         training = {name: total.tolist() for name, total in sums.items()}
         progress = [Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)]
-        for row, scores in zip(progress, self._validate(), strict=True):
+        for row, scores in zip(progress, self.validate(), strict=True):
             row.metrics |= scores
         for r, (row, bad) in enumerate(zip(progress, first_bad.tolist(), strict=True)):
             self._judge(r, row, bad)
@@ -215,7 +195,7 @@ class Group:
             self.best[r] = Best(scores.get("val/nll", math.inf), numbers["best_epoch"], scores, weights)
         self.epoch = states[0][0]["epoch"]
 
-    def _train(self) -> tuple[dict[str, Tensor], Tensor]:
+    def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
         """One pass over every member's images: the mean of each loss term [R] and the first step that was not finite (−1)."""
         t, size = self.training, self.training.batch_size
         order = torch.stack([self._permutation(member) for member in self.members])
@@ -253,7 +233,8 @@ class Group:
         """Images [R, B, C, H, W] in [0, 1]."""
         return self.images[index].float().mul_(1 / 255)
 
-    def _validate(self) -> list[dict[str, float]]:
+    def validate(self) -> list[dict[str, float]]:
+        """The scores of every member on its own validation images, of the weights that would be reported."""
         if not self.validation.shape[1]:
             return [{} for _ in self.members]
         with self._scored(), torch.inference_mode():

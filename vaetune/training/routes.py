@@ -7,9 +7,6 @@ import os
 
 import torch
 
-# Read by OpenMP when torch loads: set in a worker's environment before it starts.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-
 # A product of k = 512 terms in float32 errs by some 1e-6 of its largest entry, in bfloat16 or TF32 by 1e-3.
 _TOLERANCE = 5e-6
 

@@ -1,0 +1,68 @@
+"""A Ray to run on: one started here and taken down again, or a cluster that is there."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from vaetune.errors import UserError
+from vaetune.training.environment import ENVIRONMENT
+
+# Read when Ray, MLflow and OpenMP load, here and in the workers that inherit this environment.
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_SYNCER": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are the runner's
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # our own tables are what a resumed study reads
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+}
+
+
+def prepare(address: str | None) -> None:
+    """Sets the environment that Ray, MLflow and OpenMP read once, when they load; call it before importing them.
+
+    A Ray of our own gets a token of its own, which lives no longer than it and in no file.
+    """
+    assert "ray" not in sys.modules, "the environment comes too late"
+    for key, value in (QUIET | ENVIRONMENT).items():
+        os.environ.setdefault(key, value)
+    if not address:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextmanager
+def connected(address: str | None, resources: Mapping[str, float]) -> Iterator[int]:
+    """Connects, and yields how many trials of these `resources` (CPU, GPU) fit at once; raises `UserError` for none.
+
+    A Ray started here ends with the block; a cluster stays.
+    """
+    import ray
+
+    options = {"runtime_env": {"env_vars": ENVIRONMENT}} if address else {"include_dashboard": False}
+    with warnings.catch_warnings():
+        # Ray announces a default for zero-GPU workers that it will change; RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO sets it.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+        except ConnectionError as error:
+            raise UserError(f"no Ray cluster at {address!r}: {error}") from error
+    try:
+        have = ray.cluster_resources()
+        slots = min(math.floor(have.get(name, 0) / amount) for name, amount in resources.items() if amount)
+        if slots < 1:
+            asked = ", ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount)
+            there = ", ".join(f"{have.get(name, 0):g} {name}" for name in resources)
+            raise UserError(f"a trial asks for {asked}, but the cluster has {there}; see --set resources.cpus, resources.gpus")
+        yield slots
+    finally:
+        ray.shutdown()

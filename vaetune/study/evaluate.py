@@ -1,0 +1,118 @@
+"""EVALUATE: the only phase that opens the sealed test split, once, for replicates."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+
+from vaetune import checkpoints
+from vaetune.datasets.splits import noisy_labels, split
+from vaetune.evaluation import replicate
+from vaetune.seeding import derive
+from vaetune.storage import Storage
+from vaetune.study import Resources
+from vaetune.training import routes
+from vaetune.training.seeds import Member
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split as workers see it: uint8 [N, C, H, W] and int64 [N]."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def tensors(self, device: str, index: NDArray[np.int64] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The split, or a part of it, on a device."""
+        images, labels = (self.images, self.labels) if index is None else (self.images[index], self.labels[index])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one replicate: its metric columns and its predictions by column."""
+
+    member: Member
+    metrics: dict[str, float]
+    predictions: list[dict[str, Any]]
+    parameters: int
+    n_train: int
+    reason: str = ""
+
+
+def evaluate(
+    members: Sequence[Member],
+    development: Images,
+    test: Images,
+    storage: Storage,
+    classes: int,
+    samples: int,
+    refit: bool,
+    temperatures: Mapping[str, float],
+    resources: Resources,
+    chunk: int = 5,
+) -> Iterator[Measured]:
+    """Measures replicates on the cluster, in the order in which they are done; a member without checkpoint is no input.
+
+    `temperatures` are used for replicates that were fitted on their validation images too.
+    """
+    shared = [ray.put(development), ray.put(test)]
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(_measure)
+    pending = [
+        task.remote(members[i : i + chunk], *shared, storage, classes, samples, refit, temperatures)
+        for i in range(0, len(members), chunk)
+    ]
+    while pending:
+        done, pending = ray.wait(pending, num_returns=1)
+        yield from ray.get(done[0])
+
+
+def _measure(
+    members: Sequence[Member],
+    development: Images,
+    test: Images,
+    storage: Storage,
+    classes: int,
+    samples: int,
+    refit: bool,
+    temperatures: Mapping[str, float],
+) -> list[Measured]:
+    routes.configure()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_test = test.tensors(device)
+    out = []
+    for member in members:
+        dataset = member.configuration.dataset
+        held_out = 0 if refit else dataset.n_validation
+        train, validation = split(development.labels, held_out, dataset.n_train, member.seeds.split)
+        images, labels = development.tensors(device, train)
+        # The gap is taken on the labels that the member was trained on.
+        labels = torch.from_numpy(noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels))
+        model = member.configuration.model.build(tuple(development.images.shape[1:]), classes)
+        model.load_state_dict(checkpoints.load(storage, member.id).weights)
+        generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
+        parameters = sum(p.numel() for p in model.parameters())
+        try:
+            metrics, predictions = replicate.evaluate(
+                model.to(device),
+                (images, labels.to(device)),
+                development.tensors(device, validation),
+                on_test,
+                samples,
+                generator,
+                temperatures.get(member.arm),
+            )
+        except FloatingPointError as error:
+            out.append(Measured(member, replicate.failed(classes), [], parameters, len(train), f"diverged: {error}"))
+            continue
+        out.append(Measured(member, metrics, predictions, parameters, len(train)))
+    return out

@@ -1,0 +1,170 @@
+"""One run of a study on disk or in S3: its folder, its RUN id, and the records that say what was run and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import vaetune
+from vaetune import config
+from vaetune.errors import UserError, unknown
+from vaetune.storage import Storage
+from vaetune.study import BestOf, Study
+from vaetune.study.load import Loaded
+from vaetune.study.options import Options
+from vaetune.study.space import combined, describe
+from vaetune.tables import Tables
+
+_PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
+
+
+@dataclass
+class Execution:
+    """The folder `<storage>/<study>/<RUN>/` and what is written there besides tables and checkpoints."""
+
+    study: Study
+    run: str
+    storage: Storage
+    tables: Tables = field(init=False)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tables = Tables(self.storage)
+
+    def write_environment(self, **facts: Any) -> None:
+        """Merges `facts` into environment.json."""
+        for key, value in facts.items():
+            known = self.environment.get(key)
+            self.environment[key] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        self.storage.write("environment.json", _pretty(self.environment))
+
+
+def create(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> Execution:
+    """A new execution with its study.json and environment.json."""
+    run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    execution = Execution(study, run, Storage(options.storage).below(f"{study.name}/{run}"))
+    execution.storage.write("study.json", _pretty(resolved(loaded, study, options, run, dataset_info)))
+    execution.write_environment(**environment())
+    return execution
+
+
+def reopen(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> Execution:
+    """An earlier execution of this very study; raises `UserError` if there is none or its study was another."""
+    assert options.resume is not None
+    root = Storage(options.storage)
+    runs = [name for name in root.list(study.name) if root.exists(f"{study.name}/{name}/study.json")]
+    if options.resume not in runs:
+        raise unknown(f"run of {study.name} in {root.uri}", options.resume, runs)
+    execution = Execution(study, options.resume, root.below(f"{study.name}/{options.resume}"))
+    before = json.loads(execution.storage.read("study.json"))
+    now = json.loads(_pretty(resolved(loaded, study, options, options.resume, dataset_info)))
+    changed = [key for key in now if now[key] != before.get(key) and key not in ("preset", "file")]
+    if changed:
+        raise UserError(
+            f"run {options.resume} was started with another {', '.join(changed)}; resume it with the study file and "
+            f"the flags it was started with (preset {before['preset']}, seed {before['seed']}), or start a new run"
+        )
+    execution.environment = json.loads(execution.storage.read("environment.json"))
+    return execution
+
+
+def resolved(
+    loaded: Loaded, study: Study, options: Options, run: str, dataset_info: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The study as plain JSON: all that the report and a later reader need, spaces described instead of run."""
+    return {
+        "name": study.name,
+        "run": run,
+        "file": {"name": loaded.path.name, "sha256": loaded.sha256},
+        "hypothesis": study.hypothesis,
+        "preset": options.preset,
+        "seed": options.seed,
+        "reproducible": options.reproducible,
+        "dataset": config.to_json(study.dataset),
+        "dataset_info": dict(dataset_info),
+        "model": config.to_json(study.model),
+        "training": config.to_json(study.training),
+        "objective": config.to_json(study.objective),
+        "budget": config.to_json(study.budget),
+        "replication": config.to_json(study.replication),
+        "resources": config.to_json(study.resources),
+        "margin": study.margin,
+        "published": {arm: dict(values) for arm, values in study.published.items()},
+        "arms": [
+            {
+                "name": arm.name,
+                "summary": arm.summary,
+                "overrides": dict(arm.overrides),
+                "contains_plain": arm.contains_plain,
+                "stream": arm.stream,
+                "replicate_stream": arm.replicate_stream,
+                "space": describe(combined(study, arm)),
+            }
+            for arm in study.arms
+        ],
+        "comparisons": [
+            {
+                "name": comparison.name,
+                "question": comparison.question,
+                "weights": [
+                    [["best_of", list(who.arms)] if isinstance(who, BestOf) else who, weight]
+                    for who, weight in comparison.weights
+                ],
+            }
+            for comparison in study.comparisons
+        ],
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git revision and hardware; nothing of the user's environment variables."""
+    return {
+        "vaetune": vaetune.__version__,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "git": _git(),
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            "platform": platform.platform(),
+            "gpus": [],
+        },
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": {},
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """The revision of the checkout that this package lies in; None for an installed wheel."""
+    root = Path(vaetune.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _pretty(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

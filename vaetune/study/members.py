@@ -1,0 +1,83 @@
+"""Who is trained: ids and seeds of search trials, re-seeded candidates and replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vaetune.config import Configuration
+from vaetune.seeding import seed_for
+from vaetune.study import Arm, Study
+from vaetune.training.seeds import Member, Seeds
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """What one Ray trial carries: members of one arm and architecture, and the epochs at which it must report."""
+
+    id: str
+    phase: str
+    members: tuple[Member, ...]
+    rungs: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return self.id  # Tune writes the whole configuration into names and logs
+
+
+def trial_id(study: Study, arm: Arm, search: int, number: int) -> str:
+    """Our own id of a search trial, never Ray's."""
+    return f"{arm.name}{_suffix(study, search)}-{number:04d}"
+
+
+def candidate_id(study: Study, arm: Arm, search: int, rank: int, reseed: int) -> str:
+    """The id of the arm's rank-th best trial on its reseed-th fresh seed."""
+    return f"{arm.name}{_suffix(study, search)}-k{rank}-r{reseed}"
+
+
+def replicate_id(arm: Arm, replicate: int) -> str:
+    """The id of an arm's replicate."""
+    return f"{arm.name}-rep{replicate:02d}"
+
+
+def search_stream(arm: Arm, search: int) -> str:
+    """The purpose that separates one arm's search from every other."""
+    return f"search/{arm.stream or arm.name}/{search}"
+
+
+def searched(study: Study, root: int, arm: Arm, search: int, number: int, configuration: Configuration) -> Member:
+    """A search trial. All trials of one search share the split, so that their scores compare."""
+    stream = search_stream(arm, search)
+    seeds = _seeds(study, root, stream, number)
+    split = replace(seeds, **{k: _seed(study, root, 0, f"{stream}/{k}") for k in ("split", "labels")})
+    return Member(trial_id(study, arm, search, number), arm.name, configuration, split)
+
+
+def reseeded(study: Study, root: int, arm: Arm, search: int, rank: int, configuration: Configuration) -> list[Member]:
+    """A candidate on fresh seeds and splits, the same for every candidate of its arm."""
+    stream = f"select/{arm.stream or arm.name}/{search}"
+    return [
+        Member(candidate_id(study, arm, search, rank, r), arm.name, configuration, _seeds(study, root, stream, r))
+        for r in range(study.budget.reseeds)
+    ]
+
+
+def replicates(study: Study, root: int, arm: Arm, configurations: Sequence[Configuration]) -> list[Member]:
+    """Replicate i of the i-th chosen configuration (one a search, in turn), paired across arms by its seeds."""
+    stream = f"replicate/{arm.replicate_stream}"
+    return [
+        Member(replicate_id(arm, i), arm.name, configurations[i % len(configurations)], _seeds(study, root, stream, i))
+        for i in range(study.replication.n)
+    ]
+
+
+def _suffix(study: Study, search: int) -> str:
+    return f".s{search}" if study.budget.searches > 1 else ""
+
+
+def _seeds(study: Study, root: int, stream: str, replicate: int) -> Seeds:
+    purposes = ("split", "labels", "initial", "order", "noise")
+    return Seeds(**{purpose: _seed(study, root, replicate, f"{stream}/{purpose}") for purpose in purposes})
+
+
+def _seed(study: Study, root: int, replicate: int, purpose: str) -> int:
+    return seed_for(root, study.name, study.dataset.name, replicate, purpose)

@@ -1,0 +1,145 @@
+"""The phases that train: what each hands to Tune, and what it makes of the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from vaetune.errors import UserError
+from vaetune.storage import Storage
+from vaetune.study import Study, members
+from vaetune.study.asha import Score
+from vaetune.study.members import GroupSpec
+from vaetune.study.recorder import Entry, Recorder
+from vaetune.study.search import Search, score
+from vaetune.study.tuning import Row
+
+
+class SearchPhase:
+    """SEARCH: trials as the arms' searches suggest them, stopped where their arm's rungs say so."""
+
+    def __init__(self, study: Study, search: Search, recorder: Recorder, storage: Storage, root: int) -> None:
+        self._study, self._search, self._recorder, self._storage, self._root = study, search, recorder, storage, root
+        self._best: dict[tuple[str, int], list[tuple[Score, str]]] = {}
+        self._outcomes: dict[str, Counter[str]] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        return self._search.exhausted
+
+    def next(self) -> GroupSpec | None:
+        s = self._search.next()
+        if s is None:
+            return None
+        member = members.searched(self._study, self._root, s.arm, s.search, s.number, s.configuration)
+        self._recorder.begin(Entry(member, "search", s.trial_id, s.slice, s.search, s.number, s.params))
+        rungs = self._search.levels(s.trial_id, s.configuration.training.epochs)
+        return GroupSpec(s.trial_id, "search", (member,), tuple(rungs))
+
+    def result(self, spec: GroupSpec, rows: Sequence[Row], device: str) -> bool:
+        for row in rows:
+            for epoch in self._recorder.epochs(row["id"], row["epochs"]):
+                at_rung = epoch["epoch"] in spec.rungs and row["outcome"] != "failed"
+                if at_rung and not self._search.report(row["id"], epoch["epoch"], epoch["metrics"]):
+                    self._end(row["id"], "stopped", f"not among the best at epoch {epoch['epoch']}", row, device)
+                    return False
+            if row["outcome"]:
+                self._end(row["id"], row["outcome"], row["reason"], row, device)
+                return False
+        return True
+
+    def lost(self, spec: GroupSpec, reason: str) -> None:
+        for member in spec.members:
+            self._end(member.id, "failed", reason, {"seconds": 0.0}, "")
+
+    def take(self, id: str, arm: str, search: int, objective: Score | None) -> None:
+        """Keeps the weights of each arm's best `top_k` finished trials and removes what else lies there."""
+        best = self._best.setdefault((arm, search), [])
+        if objective is not None:
+            best.append((objective, id))
+            best.sort()
+        if objective is None or len(best) > self._study.budget.top_k:
+            self._storage.delete(f"checkpoints/{id if objective is None else best.pop()[1]}")
+
+    def _end(self, id: str, outcome: str, reason: str, row: Row, device: str) -> None:
+        entry = self._recorder.end(id, outcome, reason, row["seconds"], device)
+        finished = outcome == "finished"
+        final = score(self._study, entry.metrics) if finished else None
+        self._search.tell(id, outcome, entry.metrics[self._study.objective.metric] if finished else None)
+        self.take(id, entry.member.arm, entry.search, final)
+        self._count(entry.member.arm, outcome, reason)
+
+    def _count(self, arm: str, outcome: str, reason: str) -> None:
+        """Stops the study where an arm fails more often than it may: the rest of its budget would tell nothing."""
+        counts = self._outcomes.setdefault(arm, Counter())
+        counts[outcome] += 1
+        share, budget = counts["failed"] / counts.total(), self._study.budget
+        if counts.total() >= min(4, budget.trials) and share > budget.max_failures:
+            self._recorder.flush()
+            last = reason.strip().splitlines()[-1]
+            raise TooManyFailures(
+                f"arm {arm!r}: {counts['failed']} of {counts.total()} trials failed, more than the share of "
+                f"{budget.max_failures:g} that budget.max_failures allows; the last: {last}"
+            )
+
+
+class TooManyFailures(UserError):
+    """An arm fails so often that going on would burn the budget."""
+
+
+class QueuePhase:
+    """SELECT and REPLICATE: members known in advance, in groups, each to its end."""
+
+    def __init__(self, groups: Sequence[tuple[GroupSpec, Sequence[Entry]]], recorder: Recorder) -> None:
+        self._groups = list(groups)
+        self._recorder = recorder
+        self._pending = {spec.id: {entry.member.id for entry in entries} for spec, entries in groups}
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._groups
+
+    def next(self) -> GroupSpec | None:
+        spec, entries = self._groups.pop(0)
+        for entry in entries:
+            self._recorder.begin(entry)
+        return spec
+
+    def result(self, spec: GroupSpec, rows: Sequence[Row], device: str) -> bool:
+        pending = self._pending[spec.id]
+        for row in rows:
+            if row["id"] not in pending:
+                continue
+            self._recorder.epochs(row["id"], row["epochs"])
+            if row["outcome"]:
+                pending.discard(row["id"])
+                self._recorder.end(row["id"], row["outcome"], row["reason"], row["seconds"], device)
+        return bool(pending)
+
+    def lost(self, spec: GroupSpec, reason: str) -> None:
+        for id in sorted(self._pending[spec.id]):
+            self._recorder.end(id, "failed", reason, 0.0, "")
+
+
+def pack(entries: Sequence[Entry], size: int) -> list[tuple[GroupSpec, list[Entry]]]:
+    """Entries of one configuration each into groups of at most `size`, the costliest first so that none ends late."""
+    by_config: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        key = (entry.phase, entry.member.arm, repr(entry.member.configuration))
+        by_config.setdefault(key, []).append(entry)
+    groups = []
+    for same in by_config.values():
+        for start in range(0, len(same), size):
+            part = same[start : start + size]
+            spec = GroupSpec(part[0].member.id, part[0].phase, tuple(e.member for e in part))
+            for entry in part:
+                entry.group_id = spec.id
+            groups.append((spec, part))
+    return sorted(groups, key=lambda g: -_cost(g[0]))
+
+
+def _cost(spec: GroupSpec) -> float:
+    """Relative: members × epochs, twice where a decoder trains too."""
+    configuration = spec.members[0].configuration
+    decoder = 2 if getattr(configuration.model, "decoder", None) else 1
+    return len(spec.members) * configuration.training.epochs * decoder

@@ -1,0 +1,120 @@
+"""The driver's memory of an execution: every epoch and every end of a member goes to the tables, the tracker and the screen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from vaetune import config
+from vaetune.study import Objective
+from vaetune.study.console import Console
+from vaetune.tables import Tables
+from vaetune.tracking import Tracker
+from vaetune.training.seeds import Member
+
+FLUSH_EVERY = 2.0
+"""Seconds between parts of the tables; what a killed driver has not flushed is told again by checkpoints or trained again."""
+
+@dataclass
+class Entry:
+    """A member under way, and what the ledger will say about it."""
+
+    member: Member
+    phase: str
+    group_id: str
+    slice: str = ""
+    search: int = 0
+    number: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+
+
+class Recorder:
+    """Writes each epoch and each end once, however often a worker that was replaced tells them."""
+
+    def __init__(self, tables: Tables, tracker: Tracker, console: Console, objective: Objective) -> None:
+        self._tables, self._tracker, self._console, self._objective = tables, tracker, console, objective
+        self._history: list[dict[str, Any]] = []
+        self._ledger: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
+        written = tables.read("history")
+        self._written: dict[str, int] = written.groupby("member_id")["epoch"].max().to_dict()
+        self.open: dict[str, Entry] = {}
+
+    def begin(self, entry: Entry) -> None:
+        """A member starts, or goes on."""
+        self.open[entry.member.id] = entry
+        member = entry.member
+        kind = "replicate" if entry.phase == "replicate" else "trial"
+        tags = {"vaetune.kind": kind, "vaetune.arm": member.arm, "vaetune.phase": entry.phase}
+        tags |= {"vaetune.seed": str(member.seeds.initial)} | ({"vaetune.slice": entry.slice} if entry.slice else {})
+        params = {"arm": member.arm, "seed": member.seeds.initial} | config.flatten(member.configuration)
+        self._tracker.begin(member.id, member.id, tags, params, entry.started)
+
+    def epochs(self, id: str, epochs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Takes in a member's epochs; returns those that are news to this driver."""
+        entry = self.open[id]
+        new = [e for e in epochs if e["epoch"] > entry.epoch]
+        if new:
+            self._console.advance(entry.member.arm, new[-1]["epoch"] - entry.epoch)
+            entry.epoch, entry.metrics = new[-1]["epoch"], dict(new[-1]["metrics"])
+        unwritten = [e for e in new if e["epoch"] > self._written.get(id, 0)]
+        for e in unwritten:
+            at = datetime.fromtimestamp(e["time"] / 1000, UTC)
+            row = {"member_id": id, "epoch": e["epoch"], "time": at}
+            self._history += [row | {"metric": name, "value": value} for name, value in e["metrics"].items()]
+        self._tracker.metrics(
+            id, [(name, value, e["epoch"], e["time"]) for e in unwritten for name, value in e["metrics"].items()]
+        )
+        if time.monotonic() - self._flushed > FLUSH_EVERY:
+            self.flush()
+        return new
+
+    def end(self, id: str, outcome: str, reason: str, seconds: float, device: str) -> Entry:
+        """A member has ended."""
+        entry = self.open.pop(id)
+        member, now = entry.member, time.time_ns() // 1_000_000
+        objective = entry.metrics.get(self._objective.metric) if outcome != "failed" else None
+        tie = entry.metrics.get(self._objective.tie) if outcome != "failed" else None
+        as_json = config.to_json(member.configuration)
+        self._ledger.append(
+            {
+                "trial_id": id,
+                "arm": member.arm,
+                "phase": entry.phase,
+                "slice": entry.slice,
+                "search": entry.search,
+                "number": entry.number,
+                "params": json.dumps(entry.params),
+                "config": config.canonical(as_json),
+                "config_hash": config.digest(as_json),
+                "seed": member.seeds.initial,
+                "group_id": entry.group_id,
+                "outcome": outcome,
+                "reason": reason,
+                "objective": objective,
+                "tie": tie,
+                "epochs": entry.epoch,
+                "length": member.configuration.training.epochs,
+                "seconds": seconds,
+                "device": device,
+                "started": datetime.fromtimestamp(entry.started / 1000, UTC),
+                "ended": datetime.fromtimestamp(now / 1000, UTC),
+            }
+        )
+        self._tracker.end(id, outcome, now)
+        self._console.finished(member.arm, outcome, objective)
+        return entry
+
+    def flush(self) -> None:
+        """Writes what has gathered: first the history, then the ledger, which says that a history is whole."""
+        self._tables.append("history", self._history)
+        self._tables.append("ledger", self._ledger)
+        self._history, self._ledger = [], []
+        self._flushed = time.monotonic()

@@ -1,0 +1,124 @@
+"""The life of a study: search, select, replicate, evaluate, report, each from what the one before wrote."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from vaetune.datasets import open_dataset
+from vaetune.datasets.base import Dataset, digest
+from vaetune.errors import UserError
+from vaetune.study import Study, cluster, execution
+from vaetune.study.console import Console
+from vaetune.study.execution import Execution
+from vaetune.study.load import Loaded
+from vaetune.study.options import PHASES, Options
+
+
+def run(loaded: Loaded, study: Study, options: Options) -> int:
+    """Runs the study, or what is left of it, and returns the exit code; raises `UserError`."""
+    dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
+    opened = execution.reopen if options.resume else execution.create
+    ex = opened(loaded, study, options, dataset_info(study, dataset))
+    console = Console([arm.name for arm in study.arms], study.objective.unit)
+    console.note(f"{study.name} · run {ex.run} · {ex.storage.uri}")
+    signals = _Signals()
+    resume = _resume_command(loaded, options, ex)
+    try:
+        with signals:
+            _phases(loaded, options, ex, dataset, console, signals)
+    except KeyboardInterrupt:
+        console.close()
+        print(f"stopped, and nothing is lost. Go on with:\n  {resume}", file=sys.stderr)
+        return 128 + (signals.received or signal.SIGINT)
+    except UserError as error:
+        raise UserError(f"{error}\nWhat is done is kept. Go on with:\n  {resume}") from error
+    finally:
+        console.close()
+    return 0
+
+
+def dataset_info(study: Study, dataset: Dataset) -> dict[str, Any]:
+    """What the record says about the data; the test split is named, not read."""
+    development = dataset.development()
+    n_train = study.dataset.n_train
+    left = len(development) - study.dataset.n_validation
+    return {
+        "name": study.dataset.name,
+        "digest": digest(development),
+        "train": len(development),
+        "test": dataset.test_size,
+        "classes": dataset.classes,
+        "n_train": left if n_train is None else n_train,
+        "n_validation": study.dataset.n_validation,
+    }
+
+
+def _phases(
+    loaded: Loaded, options: Options, ex: Execution, dataset: Dataset, console: Console, signals: _Signals
+) -> None:
+    wanted = [options.phase] if options.phase else list(PHASES)
+    if any(phase != "report" for phase in wanted):
+        # Everything heavy is behind this: a report alone needs neither Ray nor torch.
+        cluster.prepare(options.address)
+        from vaetune.study.training import train
+
+        train([p for p in wanted if p != "report"], options, ex, dataset, console, signals.soft)
+    if "report" in wanted:
+        from vaetune.report.render import render
+
+        started = time.monotonic()
+        render(ex.storage)
+        ex.write_environment(wall_seconds={"report": round(time.monotonic() - started, 1)})
+        console.note(f"report: {ex.storage.uri}/report/report.html")
+
+
+def _resume_command(loaded: Loaded, options: Options, ex: Execution) -> str:
+    """The command that goes on with this execution: the one that was typed, with --resume."""
+    arguments = [a for a in sys.argv[1:] if not a.startswith("--resume")]
+    if options.resume in arguments:
+        arguments.remove(options.resume)
+    return shlex.join(["python", "-m", "vaetune.study", *arguments, "--resume", ex.run])
+
+
+class _Signals:
+    """SIGINT and SIGTERM, while a study runs.
+
+    Inside `soft` the first one only sets a flag, which is asked between results, so that what runs is put away in
+    order; anywhere else, and the second time, it raises KeyboardInterrupt.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._soft = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.received = bool(self.received), number
+        if again or not self._soft:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def soft(self) -> Iterator[Callable[[], bool]]:
+        """Within, a first signal is only noted; raises KeyboardInterrupt at the end if there was one."""
+        self._soft = True
+        try:
+            yield lambda: bool(self.received)
+        finally:
+            self._soft = False
+        if self.received:
+            raise KeyboardInterrupt

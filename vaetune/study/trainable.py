@@ -1,0 +1,206 @@
+"""What runs inside a Ray worker: a group of members, trained until something has to be reported.
+
+Checkpoints go straight to the execution's own storage, under the members' own ids; Tune keeps none. A worker that
+takes a group over, after a kill or in a resumed study, finds them there and emits again what they record.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray import tune
+
+from vaetune import checkpoints
+from vaetune.checkpoints import Checkpoint
+from vaetune.config import digest, to_json
+from vaetune.datasets.splits import noisy_labels, split
+from vaetune.storage import Storage
+from vaetune.study.members import GroupSpec
+from vaetune.training import routes
+from vaetune.training.group import Group, Progress, Split
+from vaetune.training.seeds import Member
+
+REPORT_EVERY = 1.0
+"""Seconds of training after which a result is due; a rung and the end are reported at once."""
+
+CHECKPOINT_EVERY = 10.0
+"""Seconds of training after which what still trains is written down; a lost worker costs no more than that."""
+
+
+class GroupTrainable(tune.Trainable):
+    """One Ray trial; the actor is reused for the next."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        classes: int,
+        storage: Storage,
+        refit: bool,
+    ) -> None:
+        self.routes = routes.configure()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        with warnings.catch_warnings():
+            # The arrays are shared read-only with the other workers of this node; nothing here writes to them.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.images = torch.from_numpy(images).to(self.device)
+            self.labels = torch.from_numpy(labels).to(self.device)
+        self.classes, self.storage, self.refit = classes, storage, refit
+        self._begin(config["spec"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config["spec"])
+        return True
+
+    def _begin(self, spec: GroupSpec) -> None:
+        self.spec = spec
+        self.seconds = {member.id: 0.0 for member in spec.members}
+        self.history: dict[str, list[dict[str, Any]]] = {member.id: [] for member in spec.members}
+        self.emitted = {member.id: 0 for member in spec.members}
+        self.outcomes: dict[str, tuple[str, str]] = {}
+        self.told: set[str] = set()
+        self.saved = time.monotonic()
+        self.groups: list[Group] = []
+        self.by_id = {member.id: member for member in spec.members}
+        try:
+            self._recover()
+        except Exception:
+            self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
+
+    def _recover(self) -> None:
+        """Members that stand at different epochs train as groups of their own, one after the other."""
+        states: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
+        for member in self.spec.members:
+            found = self._found(member)
+            if found is not None:
+                self.seconds[member.id] = found.config["seconds"]
+                self.history[member.id] = found.config["history"]
+                if found.config["outcome"]:
+                    self.outcomes[member.id] = (found.config["outcome"], found.config["reason"])
+                    continue
+            states.setdefault(found.config["epoch"] if found else 0, []).append((member, found))
+        for epoch in sorted(states, reverse=True):
+            members = [member for member, _ in states[epoch]]
+            splits = [self._split(member) for member in members]
+            group = Group(members, splits, self.images, self.labels, self.classes, self.device)
+            if epoch:
+                group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
+            self.groups.append(group)
+
+    def _found(self, member: Member) -> Checkpoint | None:
+        """The member's checkpoint, if there is one of this very configuration and these seeds."""
+        if checkpoints.finished(self.storage, member.id):
+            found: Checkpoint | None = checkpoints.load(self.storage, member.id)
+        else:
+            found = checkpoints.resume_point(self.storage, member.id)
+        return found if found and found.config["identity"] == _identity(member) else None
+
+    def _split(self, member: Member) -> Split:
+        dataset = member.configuration.dataset
+        labels = self.labels.cpu().numpy()
+        held_out = 0 if self.refit and self.spec.phase == "replicate" else dataset.n_validation
+        train, validation = split(labels, held_out, dataset.n_train, member.seeds.split)
+        targets = noisy_labels(labels[train], dataset.label_noise, self.classes, member.seeds.labels)
+        return Split(torch.from_numpy(train), torch.from_numpy(targets), torch.from_numpy(validation))
+
+    def step(self) -> dict[str, Any]:
+        """Trains until a rung, the end, or `REPORT_EVERY` seconds; returns the epochs since the last result."""
+        started = time.monotonic()
+        while self.groups:
+            group = self.groups[0]
+            self._epoch(group)
+            if not group.members:
+                self.groups.pop(0)
+            if group.epoch in self.spec.rungs or time.monotonic() - started >= REPORT_EVERY:
+                break
+        if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
+            self._save_partials(self.groups[0])
+        return {"rows": self._rows(), "device": self.device}
+
+    def _epoch(self, group: Group) -> None:
+        started, members = time.perf_counter(), list(group.members)
+        try:
+            progress = group.run_epoch()
+        except Exception:
+            # Whatever a model raises ends its own members only, with the traceback in the ledger.
+            self._fail(members, traceback.format_exc())
+            group.members = []
+            return
+        spent = (time.perf_counter() - started) / len(members)
+        for row in progress:
+            self.seconds[row.id] += spent
+            entry = {"epoch": row.epoch, "time": time.time_ns() // 1_000_000, "metrics": row.metrics}
+            self.history[row.id].append(entry)
+            if row.outcome:
+                self._end(row, group)
+
+    def _end(self, row: Progress, group: Group) -> None:
+        self.outcomes[row.id] = (row.outcome, row.reason)
+        if row.outcome == "finished" and self.spec.phase != "select":
+            weights = group.ended.pop(row.id)
+            config = self._config(row.id, {"epoch": row.epoch})
+            checkpoints.save(self.storage, row.id, Checkpoint(config, weights, {}))
+
+    def _save_partials(self, group: Group) -> None:
+        for r, member in enumerate(group.members):
+            numbers, tensors = group.state(r)
+            checkpoint = Checkpoint(self._config(member.id, numbers), group.weights(r), tensors)
+            checkpoints.save_partial(self.storage, member.id, checkpoint)
+        self.saved = time.monotonic()
+
+    def _config(self, id: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+        member = self.by_id[id]
+        outcome, reason = self.outcomes.get(id, ("", ""))
+        return {
+            "id": id,
+            "arm": member.arm,
+            "phase": self.spec.phase,
+            "configuration": to_json(member.configuration),
+            "identity": _identity(member),
+            "seeds": asdict(member.seeds),
+            "shape": list(self.images.shape[1:]),
+            "classes": self.classes,
+            "epoch": numbers["epoch"],
+            "numbers": dict(numbers),
+            "outcome": outcome,
+            "reason": reason,
+            "seconds": self.seconds[id],
+            "history": self.history[id],
+        }
+
+    def _fail(self, members: Sequence[Member], reason: str) -> None:
+        for member in members:
+            self.outcomes[member.id] = ("failed", reason)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """What every member has to tell since the last result: its new epochs, and its outcome once."""
+        rows = []
+        for id, history in self.history.items():
+            new = history[self.emitted[id] :]
+            outcome, reason = self.outcomes.get(id, ("", ""))
+            if id in self.told or not (new or outcome):
+                continue
+            if outcome:
+                self.told.add(id)
+            rows.append({"id": id, "epochs": new, "outcome": outcome, "reason": reason, "seconds": self.seconds[id]})
+            self.emitted[id] = len(history)
+        return rows
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: Tune's own checkpoints are off, see the module's docstring."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, likewise."""
+
+
+def _identity(member: Member) -> str:
+    return digest({"configuration": to_json(member.configuration), "seeds": asdict(member.seeds)})

@@ -1,0 +1,83 @@
+"""The phases that train and measure: connects Ray and the tracker, then runs one stage after the other."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from vaetune.datasets.base import Dataset
+from vaetune.study import cluster
+from vaetune.study.console import Console
+from vaetune.study.execution import Execution
+from vaetune.study.options import Options
+from vaetune.study.stages import Stages
+from vaetune.tracking import Tracker, about, links
+
+Soft = Callable[[], AbstractContextManager[Callable[[], bool]]]
+
+
+def train(
+    phases: Sequence[str], options: Options, ex: Execution, dataset: Dataset, console: Console, soft: Soft
+) -> None:
+    """Runs `phases` on Ray, tracked; `soft` is the context in which a signal only sets a flag."""
+    resources = {"CPU": ex.study.resources.cpus, "GPU": ex.study.resources.gpus}
+    runs: list[dict[str, str]] = []
+    tracker = _tracker(options, ex, console, runs)
+    tracker.start()
+    outcome = "failed"
+    try:
+        with cluster.connected(options.address, resources) as slots:
+            tracker.check()
+            for phase in phases:
+                started = time.monotonic()
+                with soft() as interrupted:
+                    stages = Stages(
+                        ex, dataset, options.seed, options.reproducible, slots, tracker, console, interrupted
+                    )
+                    getattr(stages, phase)()
+                _write_runs(ex, runs)
+                ex.write_environment(wall_seconds={phase: round(time.monotonic() - started, 1)})
+        outcome = "finished"
+        for name, url in links(options.tracking_uri, tracker.experiment_id, _record(ex)["objective"]).items() if options.tracking_uri else ():
+            console.note(f"{name}: {url}")
+    finally:
+        tracker.close(outcome)
+        _write_runs(ex, runs)
+
+
+def _tracker(options: Options, ex: Execution, console: Console, runs: list[dict[str, str]]) -> Tracker:
+    record = _record(ex)
+    known = dict(ex.tables.read("runs")[["own_id", "run_id"]].itertuples(index=False))
+    git = ex.environment["git"]
+    spool = ex.storage.local or Path("runs", ex.study.name, ex.run)
+
+    def on_run(own_id: str, run_id: str, experiment_id: str) -> None:
+        runs.append({"own_id": own_id, "run_id": run_id, "experiment_id": experiment_id})
+
+    return Tracker(
+        options.tracking_uri,
+        spool=spool / "tracking",
+        experiment=ex.study.name,
+        run=ex.run,
+        say=console.note,
+        on_run=on_run,
+        about=about(record),
+        tags={"vaetune.preset": options.preset, "vaetune.data": record["dataset_info"]["digest"]}
+        | ({"mlflow.source.git.commit": git["revision"]} if git else {}),
+        known=known,
+    )
+
+
+def _record(ex: Execution) -> dict[str, dict[str, str]]:
+    record: dict[str, dict[str, str]] = json.loads(ex.storage.read("study.json"))
+    return record
+
+
+def _write_runs(ex: Execution, runs: list[dict[str, str]]) -> None:
+    """MLflow's ids of the runs made since the last call; the list is filled by the tracker's thread."""
+    new = runs[:]
+    del runs[: len(new)]
+    ex.tables.append("runs", new)

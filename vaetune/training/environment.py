@@ -1,0 +1,4 @@
+"""The environment of a process that trains, free of torch because it has to be set before torch loads."""
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+"""One thread a trial, and no spinning: two spinning threads on shared cores cost five times and more."""
