@@ -149,16 +149,19 @@ def test_temperature_has_converged_on_badly_scaled_problems() -> None:
     """At an inner optimum the mean logit that softmax expects is the targets' mean logit."""
     generator = torch.Generator().manual_seed(0)
     inner = 0
-    for seed in range(60):
-        logits, y = random_problem(seed, n=50 + 5 * seed, scale=10 ** (seed % 6 - 2))
-        logits = logits.double() * torch.randn(len(y), 1, generator=generator).exp()
+    for seed in range(300):
+        n, classes = 20 + seed, 2 + seed % 9
+        evidence, y = random_problem(seed, n, classes, scale=1.0)
+        strength = 1 + 5 * torch.rand(1, generator=generator)  # up to nearly separable
+        logits = (evidence + strength * one_hot(y, classes)).double() * 10 ** (seed % 6 - 2)
+        logits *= (2 * torch.randn(n, 1, generator=generator)).exp()
         t = metrics.temperature(logits, y)
         if 0.05 < t < 20:
             inner += 1
-            expected = ((logits / t).softmax(-1) * logits).sum(-1).mean()
-            actual = logits.gather(1, y[:, None]).mean()
-            assert (expected - actual).abs() < 1e-9 * logits.abs().max(), seed
-    assert inner > 20
+            margins = logits - logits.gather(1, y[:, None])
+            terms = (margins / t).softmax(-1) * margins
+            assert terms.sum(-1).mean().abs() < 1e-9 * terms.abs().sum(-1).mean(), seed
+    assert inner > 30
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])

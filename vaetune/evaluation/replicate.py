@@ -121,16 +121,16 @@ def _latent(model: Classifier, images: Tensor) -> dict[str, Tensor | float]:
 
 
 def _sampled(model: Classifier, images: Tensor, samples: int, noise: Noise) -> Tensor:
-    """The logarithm of the probabilities averaged over `samples` noisy passes, [N, C]."""
+    """Logits [N, C] of the probabilities averaged over `samples` noisy passes."""
 
-    def average(x: Tensor) -> Tensor:
+    def total(x: Tensor) -> Tensor:
         # Summed as logarithms: a probability that underflows would make the loss infinite.
-        total = model.predict(x, noise).double().log_softmax(-1)
+        out = model.predict(x, noise).double().log_softmax(-1)
         for _ in range(samples - 1):
-            total = torch.logaddexp(total, model.predict(x, noise).double().log_softmax(-1))
-        return total - math.log(samples)
+            out = torch.logaddexp(out, model.predict(x, noise).double().log_softmax(-1))
+        return out  # k times the average: the same logits but for a constant
 
-    return _collect(average, images)
+    return _collect(total, images)
 
 
 def _predict(model: Classifier, images: Tensor) -> Tensor:
