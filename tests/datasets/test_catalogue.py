@@ -12,7 +12,7 @@ from vaetune.datasets import CATALOGUE, open_dataset
 from vaetune.datasets.base import Images, digest
 from vaetune.errors import UserError
 
-PACKAGED = ("fashion_mini", "digits")
+PACKAGED = ("fashion_mini", "digits", "shapes", "four_points", "background:noise,digits", "background:texture,digits")
 HEAVY = ("torch", "torchvision", "sklearn", "scipy", "pandas", "pyarrow", "ray", "mlflow")
 
 

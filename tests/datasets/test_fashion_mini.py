@@ -23,7 +23,7 @@ def sha256(data: bytes) -> str:
 
 def test_the_files_are_those_of_the_provenance() -> None:
     rows = re.findall(
-        r"^\| (\S+\.gz) \| ([\d,]+) \| (\w{64}) \| (\w{64}) \|$", (FOLDER / "PROVENANCE.md").read_text(), re.M
+        r"^\| (\S+\.gz) \| ([\d,]+) \| (\w{64}) \| (\w{64}) \|$", (FOLDER / "PROVENANCE.md").read_text(), re.MULTILINE
     )
     found = [
         (path.name, f"{len(packed):,}", sha256(packed), sha256(gzip.decompress(packed)))

@@ -26,6 +26,9 @@ CATALOGUE: dict[str, Entry] = {
     "digits": Entry("digits"),
     "mnist": Entry("mnist"),
     "fashion_mnist": Entry("fashion_mnist"),
+    "shapes": Entry("shapes"),
+    "four_points": Entry("four_points"),
+    "background": Entry("background", "noise|texture,NAME"),
     "folder": Entry("folder", "NAME[@SIZE][,grey]"),
 }
 

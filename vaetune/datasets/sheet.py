@@ -17,7 +17,7 @@ _SMALLEST = 48  # pixels: smaller images are enlarged by a whole factor, so that
 def contact_sheet(images: Images, class_names: Sequence[str], per_class: int, seed: int) -> Image.Image:
     """One row a class with `per_class` random images of it, or as many as there are."""
     rng = np.random.default_rng(seed)
-    _, channels, height, width = images.images.shape
+    height, width = images.images.shape[2:]
     scale = -(-_SMALLEST // max(height, width))
     row, column = height * scale + _GAP, width * scale + _GAP
     sheet = Image.new("RGB", (_NAMES + per_class * column, len(class_names) * row), "white")
