@@ -17,13 +17,13 @@ HEAVY = ("torch", "torchvision", "sklearn", "scipy", "pandas", "pyarrow", "ray",
 
 
 def test_a_typo_gets_the_near_names() -> None:
-    with pytest.raises(UserError, match="'fashion_mnits'.*did you mean 'fashion_mnist'"):
+    with pytest.raises(UserError, match=r"'fashion_mnits'.*did you mean 'fashion_mnist'"):
         open_dataset("fashion_mnits")
 
 
 @pytest.mark.parametrize("name", ["digits:8", "digits:"])
 def test_an_argument_where_none_belongs_is_an_error(name: str) -> None:
-    with pytest.raises(UserError, match="write digits$"):
+    with pytest.raises(UserError, match=r"write digits$"):
         open_dataset(name)
 
 

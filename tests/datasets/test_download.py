@@ -126,7 +126,7 @@ def test_what_a_killed_download_left_is_overwritten(
 
 def test_a_root_that_cannot_be_written_is_named(empty_roots: Path, published: Source) -> None:
     empty_roots.write_text("a file, where a folder should be")
-    with pytest.raises(UserError, match="cannot write to .*Tiny/raw.*--data-root"):
+    with pytest.raises(UserError, match=r"cannot write to .*Tiny/raw.*--data-root"):
         locate("tiny", published, Request(download=True))
 
 

@@ -201,7 +201,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match="cannot take 0.00 GiB: No space left"):
+    with pytest.raises(UserError, match=r"cannot take 0\.00 GiB: No space left"):
         prepare(recipe(tmp_path), tmp_path)
     assert not list(tmp_path.rglob("*.npy"))
 

@@ -49,7 +49,7 @@ class Digits(Dataset):
         return Images(images[chosen], labels[chosen])
 
 
-def dataset(request: Request) -> Dataset:
+def dataset(_request: Request) -> Dataset:
     """The set in the installed scikit-learn."""
     spec = importlib.util.find_spec("sklearn")
     places = [Path(place) / _FILE for place in (spec and spec.submodule_search_locations) or ()]

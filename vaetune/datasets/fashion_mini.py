@@ -36,7 +36,7 @@ class FashionMini(Dataset):
         return _images(TEST_FILES, TEST_LABELS)
 
 
-def dataset(request: Request) -> Dataset:
+def dataset(_request: Request) -> Dataset:
     """The embedded set; it needs no data root and no download."""
     return FashionMini(
         name="fashion_mini",

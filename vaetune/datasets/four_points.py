@@ -31,7 +31,7 @@ class FourPoints(Dataset):
         return _images(_TEST)
 
 
-def dataset(request: Request) -> Dataset:
+def dataset(_request: Request) -> Dataset:
     """The toy; it needs no data root."""
     return FourPoints(
         name="four_points",

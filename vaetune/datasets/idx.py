@@ -40,7 +40,8 @@ def parse(data: bytes, where: str) -> NDArray[np.uint8]:
 
 def encode(array: NDArray[np.uint8]) -> bytes:
     """The bytes of an IDX file; the inverse of `parse`."""
-    assert array.dtype == np.uint8 and 0 < array.ndim < 256
+    assert array.dtype == np.uint8
+    assert 0 < array.ndim < 256
     return bytes([0, 0, _UNSIGNED_BYTE, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 

@@ -57,7 +57,7 @@ class Shapes(FactoredDataset):
         return Images(self.render(factors), factors[:, 0].copy())
 
 
-def dataset(request: Request) -> Dataset:
+def dataset(_request: Request) -> Dataset:
     """The whole grid; it needs no data root."""
     return Shapes(
         name="shapes",
