@@ -19,8 +19,10 @@ class Images:
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        assert (self.images.dtype, self.images.ndim) == (np.uint8, 4), (self.images.dtype, self.images.shape)
-        assert (self.labels.dtype, self.labels.shape) == (np.int64, self.images.shape[:1]), self.labels.shape
+        assert self.images.dtype == np.uint8, self.images.dtype
+        assert self.labels.dtype == np.int64, self.labels.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.labels.shape == self.images.shape[:1], (self.images.shape, self.labels.shape)
 
     def __len__(self) -> int:
         return len(self.labels)
