@@ -107,8 +107,11 @@ def test_bad_answers_are_refused_and_removed(
 ) -> None:
     path = mirror_folder / "train-labels.gz"
     path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=rf"cannot fetch train-labels:\n  {server.url}train-labels\.gz: .*({words})"):
+    with pytest.raises(
+        UserError, match=rf"cannot fetch train-labels:\n  {server.url}train-labels\.gz: .*({words})"
+    ) as caught:
         locate("tiny", published, Request(download=True))
+    assert str(caught.value).endswith(f"Other ways to get it:\n  fetch-tiny --into {empty_roots}")
     left = sorted(path.name for path in (empty_roots / "Tiny/raw").iterdir())
     assert left == [".lock", "train-images"]  # what was fetched before stays, nothing of the bad file does
 

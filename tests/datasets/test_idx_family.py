@@ -78,7 +78,7 @@ def test_missing_data_lists_places_files_and_ways(
     assert positions == sorted(positions)
     assert f"{empty_roots / 'Tiny/raw'}  (without t10k-labels)" in message
     assert "train-images[.gz], train-labels[.gz], t10k-images[.gz], t10k-labels[.gz]" in message
-    assert "--download" in message
+    assert f"fetch tiny --data-root '{tmp_path / 'my data'}'  (from the publisher, as --download does)" in message
     assert f"fetch-tiny --into '{tmp_path / 'my data'}'" in message  # quoted for the shell
 
 

@@ -78,20 +78,24 @@ def locate(name: str, source: Source, request: Request) -> Path:
                 return folder
             tried.append((folder, f"without {', '.join(absent)}" if folder.is_dir() else "no such folder"))
     target = writable_roots(request.root)[0]
+    ways = [way.format(root=shlex.quote(str(target))) for way in source.ways]
     if request.download:
-        folder = target / source.folders[0]
-        with locked(folder):
-            for file in source.files:
-                if _path(folder, file) is None:
-                    fetch_gzipped(
-                        [f"{mirror}{file.name}.gz" for mirror in source.mirrors], folder / file.name, file.sha256
-                    )
-        return folder
-    ways = [
-        "--download  (fetches it from the publisher)",
-        *(way.format(root=shlex.quote(str(target))) for way in source.ways),
-    ]
+        try:
+            return _fetch(target / source.folders[0], source)
+        except UserError as error:
+            raise UserError("\n  ".join([f"{error}\nOther ways to get it:", *ways])) from error
+    here = f" --data-root {shlex.quote(str(request.root))}" if request.root else ""
+    ways.insert(0, f"python -m vaetune.datasets fetch {name}{here}  (from the publisher, as --download does)")
     raise missing(name, tried, [f"{file.name}[.gz]" for file in source.files], ways)
+
+
+def _fetch(folder: Path, source: Source) -> Path:
+    with locked(folder):
+        for file in source.files:
+            if _path(folder, file) is None:
+                urls = [f"{mirror}{file.name}.gz" for mirror in source.mirrors]
+                fetch_gzipped(urls, folder / file.name, file.sha256)
+    return folder
 
 
 def _path(folder: Path, file: IdxFile) -> Path | None:
