@@ -130,7 +130,9 @@ def test_mistakes_exit_with_2_and_one_message(
     assert main(arguments.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("vaetune: ") and message in err and err.count("\n") == 1
+    assert err.startswith("vaetune: ")
+    assert message in err
+    assert err.count("\n") == 1
     assert calls == []
 
 
@@ -180,7 +182,8 @@ def test_list_is_a_table_on_a_terminal(
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert "│ demo" in out and "\t" not in out
+    assert "│ demo" in out
+    assert "\t" not in out
 
 
 def test_list_without_studies_says_so(
@@ -209,9 +212,11 @@ def test_plan_prints_the_checks_before_it_measures(
         parameters=lambda data: lambda config: 1000,
     )
     assert main(["demo", "--plan", "--dataset", "digits"]) == 0
-    assert "checks passed" in printed[0] and "plain\t1\t16" in printed[0]
+    assert "checks passed" in printed[0]
+    assert "plain\t1\t16" in printed[0]
     estimate = capsys.readouterr().out
-    assert "plain\t1.000" in estimate and "with 2 trials at a time" in estimate
+    assert "plain\t1.000" in estimate
+    assert "with 2 trials at a time" in estimate
     assert calls == []
 
 
@@ -221,7 +226,8 @@ def test_plan_of_a_study_that_fails_its_checks_measures_nothing(
     replace(monkeypatch, "vaetune.study.estimate")
     assert main(["demo", "--plan", "--set", "budget.top_k=17"]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and "budget.top_k = 17 is more than budget.trials" in err
+    assert out == ""
+    assert "budget.top_k = 17 is more than budget.trials" in err
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ PASSING = {
     "a rate of nought": trained(weight_decay=0.0, ema=0.0),
     "another model width in one arm": changed(arms=(PLAIN, dataclasses.replace(SVAE, overrides={"model.latents": 8}))),
     "less data in one arm": changed(arms=(PLAIN, dataclasses.replace(SVAE, overrides={"dataset.n_train": 8}))),
-    "published": changed(published={"plain": 0.0138}),
+    "published": changed(published={"plain": {"us": 0.0138}}),
 }
 
 FAILING: dict[str, tuple[Study, str]] = {
@@ -82,7 +82,7 @@ FAILING: dict[str, tuple[Study, str]] = {
     "no weights": (compared(), "without all being 0"),
     "zero weights": (compared(("svae", 0.0), ("plain", 0.0)), "without all being 0"),
     "too few replicates": (changed(replication=Replication(n=5)), "--set replication.n=6"),
-    "published": (changed(published={"plian": 0.1}), "published: unknown arm 'plian'"),
+    "published": (changed(published={"plian": {"us": 0.1}}), "published: unknown arm 'plian'"),
     "margin": (changed(margin=0.0), "margin = 0.0, but it must be greater than 0"),
     "trials": (changed(budget=Budget(trials=0, audit=0, top_k=0)), "budget.trials = 0, but it must be at least 1"),
     "huge": (changed(budget=Budget(trials=2**31)), "budget.trials"),
@@ -197,6 +197,6 @@ def test_what_is_printed_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert "total\t\t32\t480\t540\t20\t600" in lines
     render_estimate(GOOD, table, {"plain": 1.0, "svae": 3.0}, {"plain": 2**20, "svae": 2**21}, slots=2)
     lines = capsys.readouterr().out.splitlines()
-    assert "plain\t1.000\t0.23\t1.0" in lines
-    assert "total\t\t0.90\t3.0" in lines
-    assert lines[-1] == "about 0.45 hours with 2 trials at a time"
+    assert "plain\t1.000\t0:13:30\t1.0" in lines
+    assert "total\t\t0:54:00\t3.0" in lines
+    assert lines[-1] == "about 0:27:00 (h:mm:ss) with 2 trials at a time"

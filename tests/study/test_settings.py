@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ STUDY = Study(
         Comparison(name="svae − plain", question="", weights=(("svae", 1.0), ("plain", -1.0))),
         Comparison(name="svae − best", question="", weights=(("svae", 1.0), (BestOf(("plain", "noise")), -1.0))),
     ),
-    published={"plain": 0.0138, "svae": 0.0113},
+    published={"plain": {"us": 0.0138}, "svae": {"us": 0.0113}},
 )
 
 
@@ -66,7 +67,8 @@ STUDY = Study(
 )
 def test_a_value_arrives_with_its_type(assignment: str, value: Any) -> None:
     found = get(apply(STUDY, [assignment])[0], assignment.partition("=")[0].strip())
-    assert found == value and type(found) is type(value)
+    assert found == value
+    assert type(found) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,9 @@ def test_mistakes_name_path_value_and_type(assignment: str, message: str) -> Non
 
 
 def test_every_path_is_a_setting_and_the_others_stay() -> None:
-    assert "budget.trials" in paths(STUDY) and "margin" in paths(STUDY) and "model.trunk" in paths(STUDY)
+    assert "budget.trials" in paths(STUDY)
+    assert "margin" in paths(STUDY)
+    assert "model.trunk" in paths(STUDY)
     assert all(get(STUDY, path) is not STUDY for path in paths(STUDY))
     changed, notes = apply(STUDY, ["budget.trials=8", "model.latents=3"])
     assert notes == []
@@ -134,7 +138,7 @@ def test_what_only_a_dropped_arm_draws_can_be_set() -> None:
 
 
 def test_what_every_arm_overrides_cannot_be_set_and_what_some_do_is_noted() -> None:
-    with pytest.raises(UserError, match="--set model.bottleneck: every arm overrides it"):
+    with pytest.raises(UserError, match=r"--set model.bottleneck: every arm overrides it"):
         apply(STUDY, ["model.bottleneck=gaussian"])
     _, notes = apply(STUDY, ["model.sigma=0.2"])
     assert notes == ["--set model.sigma has no effect in the arms noise, which override it"]
@@ -152,7 +156,7 @@ def test_arms_keeps_their_order_and_drops_what_needs_others_with_a_note() -> Non
     assert [c.name for c in study.comparisons] == ["svae − plain"]
     assert notes == ["comparison 'svae − best' is dropped: it needs the arms noise"]
     assert study.published == STUDY.published
-    assert apply(STUDY, ["arms=plain"])[0].published == {"plain": 0.0138}
+    assert apply(STUDY, ["arms=plain"])[0].published == {"plain": {"us": 0.0138}}
     assert apply(STUDY, ["arms=plain,noise,svae"]) == (STUDY, [])
 
 
@@ -167,18 +171,12 @@ JSON = st.recursive(
     path=st.sampled_from([*paths(STUDY), "arms"]) | st.text(max_size=12), value=st.text(max_size=12) | JSON.map(repr)
 )
 def test_any_assignment_is_applied_or_a_user_error(path: str, value: str) -> None:
-    try:
+    with contextlib.suppress(UserError):
         study, _ = apply(STUDY, [f"{path}={value}"])
-    except UserError as error:
-        assert str(error)
-    else:
-        assert isinstance(study, Study)
         assert all(type(get(study, p)) in (type(get(STUDY, p)), int, type(None), tuple) for p in paths(STUDY))
 
 
 @given(st.lists(st.text(max_size=20), max_size=3))
 def test_any_list_of_texts_is_applied_or_a_user_error(assignments: list[str]) -> None:
-    try:
-        apply(STUDY, assignments)
-    except UserError as error:
-        assert str(error)
+    with contextlib.suppress(UserError):
+        assert isinstance(apply(STUDY, assignments)[0], Study)

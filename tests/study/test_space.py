@@ -85,17 +85,21 @@ def test_log_floats_stay_in_their_range(low: float, factor: float, seed: str) ->
 @given(low=st.integers(-50, 50), width=st.integers(0, 99), step=st.integers(1, 9), seed=st.text(max_size=5))
 def test_ints_lie_on_their_grid(low: int, width: int, step: int, seed: str) -> None:
     value = Recorder(seed, {}).suggest_int("n", low, low + width, step=step)
-    assert low <= value <= low + width and (value - low) % step == 0
+    assert low <= value <= low + width
+    assert (value - low) % step == 0
 
 
 @given(low=st.integers(1, 50), width=st.integers(0, 99), seed=st.text(max_size=5))
 def test_log_ints_stay_in_their_range(low: int, width: int, seed: str) -> None:
     value = Recorder(seed, {}).suggest_int("n", low, low + width, log=True)
-    assert low <= value <= low + width and isinstance(value, int)
+    assert low <= value <= low + width
+    assert isinstance(value, int)
 
 
 def test_draws_are_uniform_and_log_uniform() -> None:
-    space = lambda t: {"u": t.suggest_float("u", 0, 10), "l": t.suggest_float("l", 1e-4, 1.0, log=True)}
+    def space(t: Any) -> Mapping[str, Any]:
+        return {"u": t.suggest_float("u", 0, 10), "l": t.suggest_float("l", 1e-4, 1.0, log=True)}
+
     values = [overrides for _, overrides in draws(space, 2000)]
     assert sum(v["u"] for v in values) / 2000 == pytest.approx(5, abs=0.3)
     assert sum(math.log10(v["l"]) for v in values) / 2000 == pytest.approx(-2, abs=0.12)
@@ -236,5 +240,7 @@ def test_configuration_refuses_what_no_field_takes(key: str, value: Any) -> None
 
 
 def test_covers_is_about_whole_names() -> None:
-    assert covers("model", "model.beta") and covers("model.beta", "model.beta")
-    assert not covers("model.beta", "model") and not covers("model.beta", "model.beta2")
+    assert covers("model", "model.beta")
+    assert covers("model.beta", "model.beta")
+    assert not covers("model.beta", "model")
+    assert not covers("model.beta", "model.beta2")

@@ -1,4 +1,4 @@
-"""The command line: `python -m vaetune.study NAME`. Nothing heavy is imported before the study has passed its checks."""
+"""The command line: `python -m vaetune.study NAME`. Heavy imports wait until the study has passed its checks."""
 
 from __future__ import annotations
 

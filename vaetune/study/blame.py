@@ -9,7 +9,7 @@ from vaetune.errors import UserError
 
 
 def blame(error: BaseException, filename: str) -> str:
-    """`file:line: kind: message` for an error that passed through `filename`; the line is the deepest one in that file."""
+    """`file:line: kind: message` of an error that passed through `filename`; the line is the deepest in that file."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
     line = lines[-1] if lines else None
     text = str(error)

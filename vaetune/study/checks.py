@@ -144,13 +144,13 @@ def _rungs(study: Study, configurations: list[Configuration]) -> None:
     grace = study.budget.grace
     if grace < warmup + 1:
         raise UserError(
-            f"study {study.name!r}: budget.grace = {grace} ends before the longest penalty_warmup, {warmup} epochs, so a "
-            f"rung would judge trials at a reduced penalty; --set budget.grace={warmup + 1} is the least"
+            f"study {study.name!r}: budget.grace = {grace} ends before the longest penalty_warmup, {warmup} epochs, so "
+            f"a rung would judge trials at a reduced penalty; --set budget.grace={warmup + 1} is the least"
         )
     if grace >= shortest:
         raise UserError(
-            f"study {study.name!r}: budget.grace = {grace} is not below the shortest training.epochs, {shortest}, so no "
-            "rung would lie within it; lower the grace or lengthen the training"
+            f"study {study.name!r}: budget.grace = {grace} is not below the shortest training.epochs, {shortest}, so "
+            "no rung would lie within it; lower the grace or lengthen the training"
         )
 
 

@@ -101,18 +101,23 @@ def render_estimate(
     `slots` is the number of trials that run at once (None: what this machine's cores allow).
     """
     slots = slots or max(1, int((os.cpu_count() or 1) / study.resources.cpus))
-    columns = ["arm", "s per epoch", "hours", "checkpoints MiB"]
+    columns = ["arm", "s per epoch", "h:mm:ss", "checkpoints MiB"]
     rows = [
-        [c.arm, f"{seconds[c.arm]:.3f}", f"{c.epochs * seconds[c.arm] / 3600:.2f}", f"{space[c.arm] / 2**20:.1f}"]
+        [c.arm, f"{seconds[c.arm]:.3f}", _clock(c.epochs * seconds[c.arm]), f"{space[c.arm] / 2**20:.1f}"]
         for c in table
     ]
-    hours = sum(c.epochs * seconds[c.arm] for c in table) / 3600
-    rows.append(["total", "", f"{hours:.2f}", f"{sum(space[c.arm] for c in table) / 2**20:.1f}"])
+    whole = sum(c.epochs * seconds[c.arm] for c in table)
+    rows.append(["total", "", _clock(whole), f"{sum(space[c.arm] for c in table) / 2**20:.1f}"])
     show("Estimate", columns, rows, numeric=columns[1:])
-    print(f"about {hours / slots:.2f} hours with {slots} trial{'s' * (slots > 1)} at a time", flush=True)
+    print(f"about {_clock(whole / slots)} (h:mm:ss) with {slots} trial{'s' * (slots > 1)} at a time", flush=True)
 
 
 _SUMMED = ("trials", "search_epochs", "select_epochs", "replicates", "replicate_epochs")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _cost(study: Study, arm: Arm) -> ArmCost:

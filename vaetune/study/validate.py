@@ -20,7 +20,10 @@ _WORDS = {"none": "null", "true": "true", "false": "false"}  # what people type 
 
 
 def typed(value: Any, hint: Any, where: str) -> Any:
-    """`value` with its type checked all the way down, lists made tuples; `UserError` names the field and its type."""
+    """`value` with its type checked all the way down; `UserError` names the field and its type.
+
+    Lists become tuples and integers floats where those are due, so that equal configurations have equal JSON.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, typing.cast(type, hint)):
@@ -44,7 +47,7 @@ def typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def parse(text: str, hint: Any, where: str) -> Any:
-    """The value that a text on the command line stands for: JSON if it is that, none/true/false in any case, or text."""
+    """The value that a text on the command line stands for: JSON, none, true and false in any case, or the text."""
     document = _WORDS.get(text.strip().lower(), text)
     try:
         value = json.loads(document)
@@ -66,10 +69,8 @@ def hints(cls: Any, where: str) -> dict[str, Any]:
 
 def _typed_fields(value: Any, where: str) -> Any:
     types = hints(type(value), where)
-    names = [f.name for f in dataclasses.fields(value)]
-    new = {n: typed(getattr(value, n), types[n], f"{where}.{n}") for n in names}
-    changed = {n: v for n, v in new.items() if v != getattr(value, n)}  # a list that has become a tuple
-    return dataclasses.replace(value, **changed) if changed else value
+    names = [f.name for f in dataclasses.fields(value) if f.init]
+    return dataclasses.replace(value, **{n: typed(getattr(value, n), types[n], f"{where}.{n}") for n in names})
 
 
 def _validated(validate: Callable[[TypeAdapter[Any]], Any], value: object, hint: Any, where: str) -> Any:
