@@ -1,0 +1,1 @@
+"""From an execution's tables to statistics, figures and one report; imports neither torch, ray, mlflow nor optuna."""
