@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_another_server_gets_everything(tmp_path: Path) -> None:
 
 def test_small_reads_are_whole_lines(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
-    sent = [["x", "y" * 50], ["x", 2], ["x", 3]]
+    sent: list[list[Any]] = [["x", "y" * 50], ["x", 2], ["x", 3]]
     for event in sent:
         spool.append(event)
     got = []

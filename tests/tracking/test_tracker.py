@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -273,7 +274,7 @@ def test_a_folder_without_permission_is_one_clear_line(tmp_path: Path, make: Mak
 
 def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path: Path, make: Make) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/mlflow.db cannot be used"):
+    with pytest.raises(UserError, match=r"file/mlflow\.db cannot be used"):
         make(f"sqlite:///{tmp_path}/file/mlflow.db").check()
 
 
@@ -305,10 +306,13 @@ def test_a_locked_database_is_waited_for(
     def busy(run_id: str, rows: Any) -> None:
         if next(first, False):
             from mlflow.exceptions import MlflowException
+            from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
             refused.set()
             with tracker._pump.server._translated():  # type: ignore[union-attr]
-                raise MlflowException("(sqlite3.OperationalError) database is locked", error_code=None)
+                raise MlflowException(
+                    "(sqlite3.OperationalError) database is locked", error_code=TEMPORARILY_UNAVAILABLE
+                )
         write(run_id, rows)
 
     monkeypatch.setattr(tracker._pump.server, "metrics", busy)
@@ -392,3 +396,14 @@ def test_a_fault_of_ours_is_said_and_does_not_reach_the_caller(uri: str, make: M
     tracker.close("finished")
     assert len(said) == 1
     assert "broke off (KeyError" in said[0]
+
+
+def test_an_installation_without_mlflow_is_found_at_the_check(
+    make: Make, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    tracker = make(f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(UserError, match="mend the installation"):
+        tracker.check()
+    tracker.close("failed")
+    assert said == []

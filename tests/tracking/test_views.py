@@ -4,11 +4,16 @@ import base64
 import json
 import zlib
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from vaetune.tracking import about, limits, links, note
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    packed = json.loads(text)["state"].removeprefix("deflate;")
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
 
 
 @pytest.fixture
@@ -49,8 +54,7 @@ def test_views_are_as_mlflow_stores_them(study: dict[str, Any]) -> None:
         if key.startswith("mlflow.sharedViewState."):
             view = json.loads(text)
             assert set(view) == {"name", "createdAt", "updatedAt", "state"}
-            state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
-            states[key.removeprefix("mlflow.sharedViewState.")] = state
+            states[key.removeprefix("mlflow.sharedViewState.")] = unpacked(text)
     assert set(states) == {"vaetune-arms", "vaetune-trials", "vaetune-replicates"}
     assert states["vaetune-arms"]["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "vaetune.arm"}]
     assert states["vaetune-trials"]["orderByKey"] == "metrics.`val/error`"
@@ -60,17 +64,20 @@ def test_views_are_as_mlflow_stores_them(study: dict[str, Any]) -> None:
 
 
 def test_a_maximised_objective_is_sorted_downwards(study: dict[str, Any]) -> None:
-    urls = links("http://h:1/", "7", {"metric": "val/elbo", "direction": "maximize"})
-    (trials,) = [url for url in urls.values() if "vaetune-trials" in url]
-    query = parse_qs(urlsplit(urlsplit(trials).fragment).query)
-    assert query["orderByAsc"] == ["false"]
-    assert query["orderByKey"] == ["metrics.`val/elbo`"]
+    tags = about({**study, "objective": {"metric": "val/elbo", "direction": "maximize"}})
+    state = unpacked(tags["mlflow.sharedViewState.vaetune-trials"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val/elbo`", False)
 
 
-def test_links_lead_to_the_experiment(study: dict[str, Any]) -> None:
-    urls = links("http://host:5001/", "42", study["objective"])
-    assert len(urls) == 3
+def test_links_lead_to_the_views(study: dict[str, Any]) -> None:
+    urls = links("http://me:secret@host:5001/", "42")
     for url in urls.values():
-        assert url.startswith("http://host:5001/#/experiments/42/runs?workflowType=machine_learning")
-    assert sum("compareRunsMode=CHART" in url for url in urls.values()) == 1
-    assert all("127.0.0.1:5000/#/" in url for url in links("sqlite:////a/mlflow.db", "1", study["objective"]).values())
+        assert url.startswith("http://host:5001/#/experiments/42/runs?workflowType=machine_learning&viewStateShareKey=")
+    keys = {url.partition("viewStateShareKey=")[2].partition("&")[0]: url for url in urls.values()}
+    assert {f"mlflow.sharedViewState.{key}" for key in keys} == set(about(study)) - {"mlflow.note.content"}
+    assert ["compareRunsMode=CHART" in url for url in keys.values()].count(True) == 1
+    assert "compareRunsMode=CHART" in keys["vaetune-arms"]
+
+
+def test_links_of_a_database_lead_to_the_local_page() -> None:
+    assert all("//127.0.0.1:5000/#/" in url for url in links("sqlite:////a/mlflow.db", "1").values())

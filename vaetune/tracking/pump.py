@@ -108,7 +108,7 @@ class Pump:
         if self._thread.is_alive():
             self._thread.join(timeout + 1)
         if not self._complete and not self._told:
-            why = str(self._error) if self._error else self._away or "not ready in time"
+            why = str(self._error) if self._error else self._away or "no time left"
             self._say(f"not all is in MLflow at {self._shown} ({why}); the rest waits in {self._spool.path}")
         elif self._writer.refused:
             self._say(
@@ -133,14 +133,14 @@ class Pump:
             pass  # `check` or `close` says it
         except UserError as error:
             self._error = error
-        except (
-            Exception
-        ) as error:  # a study must not fall with its tracking, and nobody joins this thread for its value
+        except Exception as error:  # a study must not fall with its tracking
             log.exception("the MLflow writer broke off")
-            self._say(
-                f"tracking broke off ({type(error).__name__}: {error}); what is missing waits in {self._spool.path}"
-            )
-            self._told = True
+            why = f"tracking broke off ({type(error).__name__}: {error})"
+            if self._ready:
+                self._told = True
+                self._say(f"{why}; what is missing waits in {self._spool.path}")
+            else:
+                self._error = UserError(f"{why}: mend the installation, or go without tracking")
         finally:
             with self._change:
                 self._over = True

@@ -1,7 +1,7 @@
 """What waits for the tracking server: an append-only file of JSON lines, and a cursor on what has been written there.
 
 The file is the queue. So nothing is lost when the server is away, memory stays small, and a process that was killed
-finds its own lines again. A line that was written but whose cursor was not is sent twice: the writer makes that harmless.
+finds its own lines again. What was written just before the kill is written again: MLflow stores the same value once.
 """
 
 from __future__ import annotations

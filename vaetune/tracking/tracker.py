@@ -87,7 +87,7 @@ class Tracker:
         self._put("begin", own_id, name, dict(tags), texts, int(time_ms))
 
     def metrics(self, own_id: str, rows: Sequence[Row]) -> None:
-        """Values (key, value, step, ms) of a run, steps rising; what is not finite becomes the tag vaetune.nonfinite."""
+        """Values (key, value, step, ms), steps rising; what is not finite becomes the tag vaetune.nonfinite."""
         self._put("metrics", own_id, [(key, float(value), int(step), int(ms)) for key, value, step, ms in rows])
 
     def end(self, own_id: str, outcome: str, time_ms: int, tags: Mapping[str, str] = _NONE) -> None:

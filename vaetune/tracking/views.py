@@ -12,10 +12,19 @@ import time
 import zlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+
+from vaetune.tracking import address
 
 LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow server --backend-store-uri sqlite:///…` serves the runs of a local database."""
+
+ARMS, TRIALS, REPLICATES = "vaetune-arms", "vaetune-trials", "vaetune-replicates"
+
+TITLES = {
+    ARMS: "Arms: mean curves of the replicates",
+    TRIALS: "Trials: best first",
+    REPLICATES: "Replicates: test metrics",
+}
 
 _TEST = ("test/error", "test/nll", "test/nll_scaled", "test/brier", "test/ece_scaled", "gap/error")
 
@@ -24,32 +33,23 @@ def about(study: Mapping[str, Any]) -> dict[str, str]:
     """The experiment's tags for a study (as in its study.json): the note and the saved views."""
     tags = {"mlflow.note.content": note(study)}
     now = time.time_ns() // 1_000_000
-    for key, (name, state) in _views(study["objective"]).items():
+    for key, state in _views(study["objective"]).items():
         deflated = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-        view = {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{deflated}"}
+        view = {"name": TITLES[key], "createdAt": now, "updatedAt": now, "state": f"deflate;{deflated}"}
         tags[f"mlflow.sharedViewState.{key}"] = json.dumps(view)
     return tags
 
 
-def links(uri: str, experiment_id: str, objective: Mapping[str, Any]) -> dict[str, str]:
+def links(uri: str, experiment_id: str) -> dict[str, str]:
     """Deep links to the three views, by title. For a database they lead to `LOCAL`, where it has to be served first.
 
-    `objective` as in study.json. The page would otherwise open in another mode and empty.
+    They hold the view's key alone: beside a filter or an order in the address the page drops the view's columns and
+    grouping. Without the workflow's type it would open in another mode, and empty.
     """
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL
-    found = {}
-    for key, (name, state) in _views(objective).items():
-        query = {
-            "workflowType": "machine_learning",
-            "viewStateShareKey": key,
-            "searchFilter": state["searchFilter"],
-            "orderByKey": state["orderByKey"],
-            "orderByAsc": str(state["orderByAsc"]).lower(),
-        }
-        if state["groupBy"]:
-            query["compareRunsMode"] = "CHART"
-        found[name] = f"{base}/#/experiments/{experiment_id}/runs?{urlencode(query)}"
-    return found
+    base = address.shown(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL
+    runs = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    modes = {ARMS: "&compareRunsMode=CHART"}
+    return {title: f"{runs}&viewStateShareKey={key}{modes.get(key, '')}" for key, title in TITLES.items()}
 
 
 def note(study: Mapping[str, Any]) -> str:
@@ -82,20 +82,15 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _views(objective: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+def _views(objective: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     metric = f"metrics.`{objective['metric']}`"
     ascending = objective["direction"] == "minimize"
-    arm, outcome = "tags.`vaetune.arm`", "tags.`vaetune.outcome`"
+    both = ["tags.`vaetune.arm`", "tags.`vaetune.outcome`"]
+    test = [f"metrics.`{name}`" for name in _TEST]
     return {
-        "vaetune-arms": (
-            "Arms: mean curves of the replicates",
-            _state("replicate", "attributes.start_time", False, [arm], grouped=True),
-        ),
-        "vaetune-trials": ("Trials: best first", _state("trial", metric, ascending, [arm, outcome, metric])),
-        "vaetune-replicates": (
-            "Replicates: test metrics",
-            _state("replicate", "metrics.`test/error`", True, [arm, outcome, *(f"metrics.`{name}`" for name in _TEST)]),
-        ),
+        ARMS: _state("replicate", "attributes.start_time", False, both, grouped=True),
+        TRIALS: _state("trial", metric, ascending, [*both, metric]),
+        REPLICATES: _state("replicate", "metrics.`test/error`", True, [*both, *test]),
     }
 
 
