@@ -21,7 +21,7 @@ from vaetune.noise import Noise
 
 
 class Code(NamedTuple):
-    """What a bottleneck passes on: z and μ [..., B, Z], the additive noise's σ (or None), the penalty [..., B] in nats."""
+    """What a bottleneck passes on: z, μ and σ of the additive noise [..., B, Z], the penalty [..., B] in nats."""
 
     z: Tensor
     mu: Tensor
@@ -102,7 +102,7 @@ class FixedNoiseCompression(AdditiveNoise):
 
 
 class GaussianDropout(Bottleneck):
-    """z = μ·(1 + √α·ε), α = p / (1 − p): multiplicative noise, so a larger μ buys nothing (Srivastava et al. 2014, §10)."""
+    """z = μ·(1 + √α·ε), α = p / (1 − p): noise that a larger μ cannot outgrow (Srivastava et al. 2014, §10)."""
 
     rate: Tensor
 

@@ -1,4 +1,4 @@
-"""Frozen configurations and their strict JSON: an unknown key, a wrong type or a missing field is an error that names it."""
+"""Frozen configurations and their strict JSON: what is unknown, missing or ill-typed is an error that names it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from vaetune.errors import UserError, unknown
 
 if typing.TYPE_CHECKING:
-    from vaetune.models.base import Model
+    from vaetune.models.base import Classifier
 
 T = TypeVar("T")
 _PER_MEMBER = "per_member"
@@ -33,7 +33,7 @@ class ModelConfig:
 
     kind: ClassVar[str]
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Model:
+    def build(self, shape: tuple[int, ...], classes: int) -> Classifier:
         """The model for images of `shape` (channels, height, width) with values in [0, 1]."""
         raise NotImplementedError
 
@@ -89,7 +89,9 @@ def to_json(config: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"kind": config.kind} if isinstance(config, ModelConfig) else {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        out[f.name] = to_json(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        out[f.name] = (
+            to_json(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        )
     return out
 
 
@@ -99,7 +101,7 @@ def from_json(cls: type[T], data: Any, where: str = "") -> T:
         raise UserError(f"{where or cls.__name__}: expected an object, found {data!r}")
     data = dict(data)
     if issubclass(cls, ModelConfig):
-        cls = typing.cast(type[T], _model_class(cls, data.pop("kind", None), where))
+        cls = typing.cast(type[T], _model_class(cls, data.pop("kind", None)))
     hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     for key in data:
@@ -148,7 +150,11 @@ def architecture(config: Configuration) -> str:
     def shared(node: Any) -> dict[str, Any]:
         kind = {"kind": node.kind} if isinstance(node, ModelConfig) else {}
         return kind | {
-            f.name: shared(value) if dataclasses.is_dataclass(value) else bool(value) if f.metadata.get(_PER_MEMBER) else value
+            f.name: shared(value)
+            if dataclasses.is_dataclass(value)
+            else bool(value)
+            if f.metadata.get(_PER_MEMBER)
+            else value
             for f in dataclasses.fields(node)
             for value in [getattr(node, f.name)]
         }
@@ -178,12 +184,13 @@ def _override(config: T, path: str, value: Any, whole: str) -> T:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Hashable) -> dict[str, Any]:
+    assert isinstance(cls, type)
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-def _model_class(base: type, kind: Any, where: str) -> type:
+def _model_class(base: type[ModelConfig], kind: Any) -> type:
     from vaetune.models import configs  # the catalogue registers every model's configuration
 
     if base is not ModelConfig and kind in (None, base.kind):
@@ -208,7 +215,11 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: expected a list, found {value!r}")
         return tuple(_parse(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, typing.cast(type, hint)) else from_json(typing.cast(type, hint), value, where + ".")
+        return (
+            value
+            if isinstance(value, typing.cast(type, hint))
+            else from_json(typing.cast(type, hint), value, where + ".")
+        )
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if hint is Any or (hint in (int, str, bool) and type(value) is hint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +56,7 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, widths: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [inputs, *widths]
-        self.layers = nn.ModuleList(Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.dropout = Dropout(dropout) if dropout else None
         self.outputs = sizes[-1]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Noise:
-    """Standard draws for one model (one generator: shape as asked) or for R stacked members (R generators: [R, *shape]).
+    """Standard draws: from one generator in the shape asked for, from R generators (R stacked members) as [R, *shape].
 
     Every member reads its own generator in the order of the forward pass, so that its numbers do not depend on
     who trains beside it.

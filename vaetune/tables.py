@@ -104,6 +104,8 @@ class Tables:
             if name not in schema.names:
                 raise unknown(f"column of table {table}", name, schema.names)
         n = max(len(values) for values in columns.values() if not isinstance(values, str))
+        if not n:
+            return
         arrays = []
         for field in schema:
             values = columns.get(field.name)

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaetune import elbo
-from vaetune.bottlenecks import Code
 from vaetune.evaluation import metrics
+from vaetune.models.base import Classifier
 from vaetune.noise import Noise
 
 Split = tuple[Tensor, Tensor]
 """Images, uint8 [N, C, H, W], and labels, int64 [N]."""
 
 _BATCH = 1000
-
-
-class Classifier(Protocol):
-    """What is asked of a model here; images x are [B, C, H, W] in [0, 1]."""
-
-    @property
-    def stochastic(self) -> bool: ...
-
-    def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor: ...
-
-    def code(self, x: Tensor, noise: Noise | None = None) -> Code: ...
-
-    def head_norm(self) -> Tensor: ...
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from vaetune.bottlenecks import Code
 from vaetune.config import ModelConfig
 from vaetune.noise import Noise
 from vaetune.seeding import derive
@@ -37,10 +38,26 @@ class Model(nn.Module, ABC):
         "loss" is what training minimises; `penalty_scale` in [0, 1] is the warm-up of the bottleneck's penalty.
         """
 
+
+class Classifier(Model):
+    """A model that predicts labels through a code."""
+
     @property
     @abstractmethod
     def stochastic(self) -> bool:
         """Whether noise changes a prediction."""
+
+    @abstractmethod
+    def code(self, x: Tensor, noise: Noise | None = None) -> Code:
+        """q(z|x) for images [..., B, C, H, W]; noise None gives z = μ."""
+
+    @abstractmethod
+    def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Class logits [..., B, classes]."""
+
+    @abstractmethod
+    def head_norm(self) -> Tensor:
+        """The Frobenius norm of the μ head's weight, of shape [...]."""
 
 
 def initialise(model: nn.Module, seed: int) -> None:

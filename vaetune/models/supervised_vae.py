@@ -11,13 +11,13 @@ from torch import Tensor
 from vaetune import elbo
 from vaetune.bottlenecks import CATALOGUE, Code
 from vaetune.errors import UserError
-from vaetune.models.base import Model, Task
+from vaetune.models.base import Classifier, Task
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import MLP, Linear
 from vaetune.noise import Noise
 
 
-class SupervisedVAE(Model):
+class SupervisedVAE(Classifier):
     """−log p(y|z) + β·penalty, and where a decoder is asked for − w·log p(x|z).
 
     With the Gaussian bottleneck it is the deep variational information bottleneck (Alemi et al. 2017, eq. 17);
@@ -47,12 +47,10 @@ class SupervisedVAE(Model):
         return self.config.bottleneck in noisy or self.config.dropout > 0
 
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """q(z|x) for images [..., B, C, H, W]; noise None gives z = μ."""
         code: Code = self.bottleneck(self.trunk(x.flatten(-3), noise), noise)
         return code
 
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Class logits [..., B, classes]."""
         logits: Tensor = self.classifier(self.code(x, noise).z)
         return logits
 
@@ -84,8 +82,8 @@ class SupervisedVAE(Model):
         return {"loss": loss} | terms
 
     def head_norm(self) -> Tensor:
-        """The Frobenius norm of the μ head's weight, of shape [...]."""
-        return torch.linalg.matrix_norm(self.bottleneck.mu.weight)
+        norm: Tensor = torch.linalg.matrix_norm(self.bottleneck.mu.weight)
+        return norm
 
     def _weighted(self, name: str, term: Tensor) -> Tensor:
         return self.get_buffer(name).unsqueeze(-1) * term

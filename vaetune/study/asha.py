@@ -11,7 +11,7 @@ Score = tuple[float, ...]
 
 @dataclass
 class Rungs:
-    """At epochs grace · reductionᵏ a trial goes on if it is among the best ⌈n / reduction⌉ of the n seen there, itself included.
+    """At epochs grace · reductionᵏ a trial goes on if it is among the best ⌈n / reduction⌉ of the n seen there.
 
     Ties go on. A trial's last epoch is no rung: its score there is its result.
     """

@@ -57,12 +57,14 @@ def connected(address: str | None, resources: Mapping[str, float]) -> Iterator[i
         except ConnectionError as error:
             raise UserError(f"no Ray cluster at {address!r}: {error}") from error
     try:
-        have = ray.cluster_resources()
+        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
         slots = min(math.floor(have.get(name, 0) / amount) for name, amount in resources.items() if amount)
         if slots < 1:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount)
             there = ", ".join(f"{have.get(name, 0):g} {name}" for name in resources)
-            raise UserError(f"a trial asks for {asked}, but the cluster has {there}; see --set resources.cpus, resources.gpus")
+            raise UserError(
+                f"a trial asks for {asked}, but the cluster has {there}; see --set resources.cpus, resources.gpus"
+            )
         yield slots
     finally:
         ray.shutdown()

@@ -17,7 +17,7 @@ from vaetune.datasets.splits import noisy_labels, split
 from vaetune.evaluation import replicate
 from vaetune.seeding import derive
 from vaetune.storage import Storage
-from vaetune.study import Resources
+from vaetune.study import Replication, Resources
 from vaetune.training import routes
 from vaetune.training.seeds import Member
 
@@ -48,6 +48,38 @@ class Measured:
     n_train: int
     reason: str = ""
 
+    def row(self, trained: Any) -> dict[str, Any]:
+        """The row of the replicates table, from the member's row `trained` of the ledger."""
+        dataset = self.member.configuration.dataset
+        return {
+            "replicate_id": self.member.id,
+            "arm": self.member.arm,
+            "replicate": int(trained["number"]),
+            "search": int(trained["search"]),
+            "seed": self.member.seeds.initial,
+            "config_hash": trained["config_hash"],
+            "dataset": dataset.name,
+            "n_train": self.n_train,
+            "label_noise": dataset.label_noise,
+            "outcome": "failed" if self.reason else "finished",
+            "reason": self.reason,
+            "epochs": int(trained["epochs"]),
+            "seconds": float(trained["seconds"]),
+            "parameters": self.parameters,
+        } | self.metrics
+
+
+def columns(chunk: Sequence[Measured]) -> dict[str, NDArray[Any]]:
+    """The predictions of several replicates as columns of the predictions table."""
+    parts = [(one.member.id, part) for one in chunk for part in one.predictions]
+    lengths = [len(part["example"]) for _, part in parts]
+    found = {
+        "replicate_id": np.repeat(np.array([id for id, _ in parts], dtype=object), lengths),
+        "evaluation": np.repeat(np.array([part["evaluation"] for _, part in parts], dtype=object), lengths),
+    }
+    names = [name for name in (parts[0][1] if parts else {}) if name != "evaluation"]
+    return found | {name: np.concatenate([part[name] for _, part in parts]) for name in names}
+
 
 def evaluate(
     members: Sequence[Member],
@@ -55,25 +87,24 @@ def evaluate(
     test: Images,
     storage: Storage,
     classes: int,
-    samples: int,
-    refit: bool,
+    replication: Replication,
     temperatures: Mapping[str, float],
     resources: Resources,
     chunk: int = 5,
-) -> Iterator[Measured]:
-    """Measures replicates on the cluster, in the order in which they are done; a member without checkpoint is no input.
+) -> Iterator[list[Measured]]:
+    """Measures replicates on the cluster, a chunk at a time, as they are done.
 
-    `temperatures` are used for replicates that were fitted on their validation images too.
+    `temperatures`, by arm, are used for replicates that were fitted on their validation images too.
     """
-    shared = [ray.put(development), ray.put(test)]
+    development_ref, test_ref = ray.put(development), ray.put(test)
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(_measure)
     pending = [
-        task.remote(members[i : i + chunk], *shared, storage, classes, samples, refit, temperatures)
+        task.remote(members[i : i + chunk], development_ref, test_ref, storage, classes, replication, temperatures)
         for i in range(0, len(members), chunk)
     ]
     while pending:
         done, pending = ray.wait(pending, num_returns=1)
-        yield from ray.get(done[0])
+        yield ray.get(done[0])
 
 
 def _measure(
@@ -82,8 +113,7 @@ def _measure(
     test: Images,
     storage: Storage,
     classes: int,
-    samples: int,
-    refit: bool,
+    replication: Replication,
     temperatures: Mapping[str, float],
 ) -> list[Measured]:
     routes.configure()
@@ -92,11 +122,13 @@ def _measure(
     out = []
     for member in members:
         dataset = member.configuration.dataset
-        held_out = 0 if refit else dataset.n_validation
+        held_out = 0 if replication.refit else dataset.n_validation
         train, validation = split(development.labels, held_out, dataset.n_train, member.seeds.split)
         images, labels = development.tensors(device, train)
         # The gap is taken on the labels that the member was trained on.
-        labels = torch.from_numpy(noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels))
+        labels = torch.from_numpy(
+            noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels)
+        )
         model = member.configuration.model.build(tuple(development.images.shape[1:]), classes)
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
@@ -107,7 +139,7 @@ def _measure(
                 (images, labels.to(device)),
                 development.tensors(device, validation),
                 on_test,
-                samples,
+                replication.samples,
                 generator,
                 temperatures.get(member.arm),
             )

@@ -91,9 +91,15 @@ class QueuePhase:
     """SELECT and REPLICATE: members known in advance, in groups, each to its end."""
 
     def __init__(self, groups: Sequence[tuple[GroupSpec, Sequence[Entry]]], recorder: Recorder) -> None:
-        self._groups = list(groups)
+        self._groups: list[tuple[GroupSpec, Sequence[Entry]]] = []
         self._recorder = recorder
-        self._pending = {spec.id: {entry.member.id for entry in entries} for spec, entries in groups}
+        self._pending: dict[str, set[str]] = {}
+        self.add(groups)
+
+    def add(self, groups: Sequence[tuple[GroupSpec, Sequence[Entry]]]) -> None:
+        """Puts more groups at the end of the queue."""
+        self._groups += groups
+        self._pending |= {spec.id: {entry.member.id for entry in entries} for spec, entries in groups}
 
     @property
     def exhausted(self) -> bool:

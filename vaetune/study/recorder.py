@@ -1,4 +1,4 @@
-"""The driver's memory of an execution: every epoch and every end of a member goes to the tables, the tracker and the screen."""
+"""The driver's memory: every epoch and every end of a member goes to the tables, the tracker and the screen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+
 from vaetune import config
 from vaetune.study import Objective
 from vaetune.study.console import Console
@@ -17,7 +19,8 @@ from vaetune.tracking import Tracker
 from vaetune.training.seeds import Member
 
 FLUSH_EVERY = 2.0
-"""Seconds between parts of the tables; what a killed driver has not flushed is told again by checkpoints or trained again."""
+"""Seconds between parts of the tables. What a killed driver has not flushed, checkpoints tell again."""
+
 
 @dataclass
 class Entry:
@@ -42,9 +45,11 @@ class Recorder:
         self._tables, self._tracker, self._console, self._objective = tables, tracker, console, objective
         self._history: list[dict[str, Any]] = []
         self._ledger: list[dict[str, Any]] = []
+        self._ended: list[dict[str, Any]] = []
+        self._earlier = tables.read("ledger")
         self._flushed = time.monotonic()
         written = tables.read("history")
-        self._written: dict[str, int] = written.groupby("member_id")["epoch"].max().to_dict()
+        self._written: dict[str, int] = dict(written.groupby("member_id")["epoch"].max())
         self.open: dict[str, Entry] = {}
 
     def begin(self, entry: Entry) -> None:
@@ -84,7 +89,7 @@ class Recorder:
         tie = entry.metrics.get(self._objective.tie) if outcome != "failed" else None
         as_json = config.to_json(member.configuration)
         self._ledger.append(
-            {
+            row := {
                 "trial_id": id,
                 "arm": member.arm,
                 "phase": entry.phase,
@@ -108,9 +113,17 @@ class Recorder:
                 "ended": datetime.fromtimestamp(now / 1000, UTC),
             }
         )
+        self._ended.append(row)
         self._tracker.end(id, outcome, now)
         self._console.finished(member.arm, outcome, objective)
         return entry
+
+    def ledger(self) -> pd.DataFrame:
+        """Everything that has ended so far, in the order in which it did."""
+        if self._ended:
+            self._earlier = pd.concat([self._earlier, pd.DataFrame(self._ended)], ignore_index=True)
+            self._ended = []
+        return self._earlier
 
     def flush(self) -> None:
         """Writes what has gathered: first the history, then the ledger, which says that a history is whole."""

@@ -27,13 +27,13 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     opened = execution.reopen if options.resume else execution.create
     ex = opened(loaded, study, options, dataset_info(study, dataset))
-    console = Console([arm.name for arm in study.arms], study.objective.unit)
+    console = Console([arm.name for arm in study.arms], study.objective.unit, direction=study.objective.direction)
     console.note(f"{study.name} · run {ex.run} · {ex.storage.uri}")
     signals = _Signals()
-    resume = _resume_command(loaded, options, ex)
+    resume = _resume_command(options, ex)
     try:
         with signals:
-            _phases(loaded, options, ex, dataset, console, signals)
+            _phases(options, ex, dataset, console, signals)
     except KeyboardInterrupt:
         console.close()
         print(f"stopped, and nothing is lost. Go on with:\n  {resume}", file=sys.stderr)
@@ -61,9 +61,7 @@ def dataset_info(study: Study, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _phases(
-    loaded: Loaded, options: Options, ex: Execution, dataset: Dataset, console: Console, signals: _Signals
-) -> None:
+def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console, signals: _Signals) -> None:
     wanted = [options.phase] if options.phase else list(PHASES)
     if any(phase != "report" for phase in wanted):
         # Everything heavy is behind this: a report alone needs neither Ray nor torch.
@@ -80,7 +78,7 @@ def _phases(
         console.note(f"report: {ex.storage.uri}/report/report.html")
 
 
-def _resume_command(loaded: Loaded, options: Options, ex: Execution) -> str:
+def _resume_command(options: Options, ex: Execution) -> str:
     """The command that goes on with this execution: the one that was typed, with --resume."""
     arguments = [a for a in sys.argv[1:] if not a.startswith("--resume")]
     if options.resume in arguments:

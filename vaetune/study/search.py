@@ -82,7 +82,14 @@ class ArmSearch:
         else:
             self.optuna.tell(trial, state=TrialState.PRUNED if outcome == "stopped" else TrialState.FAIL)
 
-    def replay(self, number: int, params: Mapping[str, Any], rungs: list[tuple[int, Score, float]], outcome: str, value: float | None) -> None:
+    def replay(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        rungs: list[tuple[int, Score, float]],
+        outcome: str,
+        value: float | None,
+    ) -> None:
         """Takes in a trial that ended in an earlier run of this execution, as `ask`, `report` and `tell` would have."""
         self.optuna.enqueue_trial(dict(params))
         trial = self.running[number] = self.optuna.ask()

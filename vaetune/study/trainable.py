@@ -38,7 +38,7 @@ CHECKPOINT_EVERY = 10.0
 class GroupTrainable(tune.Trainable):
     """One Ray trial; the actor is reused for the next."""
 
-    def setup(
+    def setup(  # type: ignore[override]  # the other arguments come from tune.with_parameters
         self,
         config: dict[str, Any],
         images: NDArray[np.uint8],
@@ -73,7 +73,7 @@ class GroupTrainable(tune.Trainable):
         self.by_id = {member.id: member for member in spec.members}
         try:
             self._recover()
-        except Exception:
+        except Exception:  # noqa: BLE001 - as in `_epoch`
             self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
 
     def _recover(self) -> None:
@@ -130,7 +130,7 @@ class GroupTrainable(tune.Trainable):
         started, members = time.perf_counter(), list(group.members)
         try:
             progress = group.run_epoch()
-        except Exception:
+        except Exception:  # noqa: BLE001
             # Whatever a model raises ends its own members only, with the traceback in the ledger.
             self._fail(members, traceback.format_exc())
             group.members = []

@@ -31,26 +31,38 @@ def train(
     try:
         with cluster.connected(options.address, resources) as slots:
             tracker.check()
-            for phase in phases:
-                started = time.monotonic()
-                with soft() as interrupted:
-                    stages = Stages(
-                        ex, dataset, options.seed, options.reproducible, slots, tracker, console, interrupted
-                    )
-                    getattr(stages, phase)()
-                _write_runs(ex, runs)
-                ex.write_environment(wall_seconds={phase: round(time.monotonic() - started, 1)})
+            with soft() as interrupted:
+                stages = Stages(ex, dataset, options.seed, options.reproducible, slots, tracker, console, interrupted)
+                for name, work in _work(phases, stages):
+                    started = time.monotonic()
+                    work()
+                    _write_runs(ex, runs)
+                    ex.write_environment(wall_seconds={name: round(time.monotonic() - started, 1)})
+                    if interrupted():
+                        break
         outcome = "finished"
-        for name, url in links(options.tracking_uri, tracker.experiment_id, _record(ex)["objective"]).items() if options.tracking_uri else ():
-            console.note(f"{name}: {url}")
+        if options.tracking_uri:
+            for title, url in links(options.tracking_uri, tracker.experiment_id).items():
+                console.note(f"{title}: {url}")
     finally:
         tracker.close(outcome)
         _write_runs(ex, runs)
 
 
+def _work(phases: Sequence[str], stages: Stages) -> list[tuple[str, Callable[[], None]]]:
+    training = [phase for phase in phases if phase != "evaluate"]
+    work: list[tuple[str, Callable[[], None]]] = []
+    if training:
+        work.append((" · ".join(training), lambda: stages.train(training)))
+    if "evaluate" in phases:
+        work.append(("evaluate", stages.evaluate))
+    return work
+
+
 def _tracker(options: Options, ex: Execution, console: Console, runs: list[dict[str, str]]) -> Tracker:
     record = _record(ex)
-    known = dict(ex.tables.read("runs")[["own_id", "run_id"]].itertuples(index=False))
+    runs_before = ex.tables.read("runs")
+    known = dict(zip(runs_before["own_id"], runs_before["run_id"], strict=True))
     git = ex.environment["git"]
     spool = ex.storage.local or Path("runs", ex.study.name, ex.run)
 

@@ -1,4 +1,4 @@
-"""Ray Tune as the engine under a phase: it places groups on the cluster, and everything it learns goes to our own hands.
+"""Ray Tune as the engine under a phase: it places groups on the cluster; all it learns goes into our own hands.
 
 Its searcher, scheduler and callback are thin: what to run next, whether to go on and what to write down are decided by
 a `Phase`, which is free of Ray. Tune keeps nothing that a resumed study would need.
@@ -7,18 +7,20 @@ a `Phase`, which is free of Ray. Tune keeps nothing that a resumed study would n
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from vaetune.errors import UserError
 from vaetune.study import Resources
 from vaetune.study.members import GroupSpec
 from vaetune.study.trainable import GroupTrainable
 
+T = TypeVar("T")
 Row = Mapping[str, Any]
 """What one member has to tell: id, epochs (each epoch, time, metrics), outcome, reason, seconds."""
 
@@ -35,7 +37,7 @@ class Phase(Protocol):
         """Whether `next` will never return a group again."""
         ...
 
-    def result(self, spec: GroupSpec, rows: list[Row], device: str) -> bool:
+    def result(self, spec: GroupSpec, rows: Sequence[Row], device: str) -> bool:
         """Takes in new results; whether the group goes on."""
         ...
 
@@ -52,7 +54,11 @@ def run(
     interrupted: Callable[[], bool],
     retries: int = 2,
 ) -> None:
-    """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so."""
+    """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so.
+
+    A `UserError` of the phase ends the run in order and is raised afterwards.
+    """
+    guard = _Guard(phase, interrupted)
     request = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainable = tune.with_resources(tune.with_parameters(GroupTrainable, **data), request)
     with tempfile.TemporaryDirectory(prefix="vaetune-tune-") as scratch:
@@ -60,8 +66,8 @@ def run(
             trainable,
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=_Searcher(_Here(phase)),
-                scheduler=_Scheduler(_Here(phase)),
+                search_alg=_Searcher(guard),
+                scheduler=_Scheduler(guard),
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_name_creator=_name,
@@ -71,22 +77,39 @@ def run(
                 name="tune",
                 storage_path=scratch,
                 verbose=0,
-                stop=_Stopper(_Here(interrupted)),
-                callbacks=[_Callback(_Here(phase))],
+                stop=_Stopper(guard),
+                callbacks=[_Callback(guard)],
                 failure_config=tune.FailureConfig(max_failures=retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
+    if guard.error is not None:
+        raise guard.error
 
 
-class _Here:
-    """Keeps `it` in this process: Tune pickles its parts into snapshots, which nobody reads."""
+class _Guard:
+    """The phase as Tune's parts see it. It stays in this process: Tune pickles them into snapshots nobody reads."""
 
-    def __init__(self, it: Any) -> None:
-        self.it = it
+    def __init__(self, phase: Phase | None, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self.phase, self.interrupted = phase, interrupted
+        self.error: UserError | None = None
 
-    def __reduce__(self) -> tuple[type[_Here], tuple[None]]:
-        return _Here, (None,)
+    def __reduce__(self) -> tuple[type[_Guard], tuple[None]]:
+        return _Guard, (None,)
+
+    def ask(self, question: Callable[[Phase], T], otherwise: T) -> T:
+        """The phase's answer; after an error of the user's, `otherwise`, until Tune has stopped."""
+        assert self.phase is not None
+        if self.error is None:
+            try:
+                return question(self.phase)
+            except UserError as error:
+                self.error = error
+        return otherwise
+
+    def stop(self) -> bool:
+        """Whether Tune is to stop everything."""
+        return self.error is not None or self.interrupted()
 
 
 def _name(trial: Trial) -> str:
@@ -94,14 +117,14 @@ def _name(trial: Trial) -> str:
 
 
 class _Searcher(Searcher):
-    def __init__(self, phase: _Here) -> None:
+    def __init__(self, guard: _Guard) -> None:
         super().__init__()
-        self._phase = phase
+        self._guard = guard
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._phase.it.exhausted:
+    def suggest(self, trial_id: str) -> Any:
+        if self._guard.ask(lambda phase: phase.exhausted, True):
             return str(Searcher.FINISHED)
-        spec = self._phase.it.next()
+        spec = self._guard.ask(lambda phase: phase.next(), None)
         return {"spec": spec} if spec is not None else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -115,29 +138,31 @@ class _Searcher(Searcher):
 
 
 class _Scheduler(FIFOScheduler):
-    def __init__(self, phase: _Here) -> None:
-        super().__init__()
-        self._phase = phase
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._guard = guard
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        goes_on = self._phase.it.result(trial.config["spec"], result["rows"], result["device"])
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+        spec = trial.config["spec"]
+        goes_on = self._guard.ask(lambda phase: phase.result(spec, result["rows"], result["device"]), False)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
 class _Callback(tune.Callback):
-    def __init__(self, phase: _Here) -> None:
-        self._phase = phase
+    def __init__(self, guard: _Guard) -> None:
+        self._guard = guard
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        self._phase.it.lost(trial.config["spec"], f"lost: {trial.get_error()}")
+        reason = f"worker lost: {trial.get_error()}"
+        self._guard.ask(lambda phase: phase.lost(trial.config["spec"], reason), None)
 
 
 class _Stopper(tune.Stopper):
-    def __init__(self, interrupted: _Here) -> None:
-        self._interrupted = interrupted
+    def __init__(self, guard: _Guard) -> None:
+        self._guard = guard
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._interrupted.it())
+        return self._guard.stop()

@@ -1,1 +1,1 @@
-"""The training engine: `members` stacks models, `adam` steps them, `group` trains them, `routes` sets the arithmetic."""
+"""The training engine: `members` stacks models, `adam` steps them, `group` trains them, `routes` picks arithmetic."""

@@ -35,7 +35,7 @@ class Adam:
         self._step = torch.tensor(float(self.steps), device=device)
 
     def step(self, learning_rate: Sequence[float]) -> None:
-        """One update from the gradients at hand, which are dropped afterwards; `learning_rate` has one number a member."""
+        """One update from the gradients at hand, which are then dropped; `learning_rate` has one number a member."""
         grads = []
         for parameter in self.parameters.values():
             assert parameter.grad is not None
@@ -47,7 +47,7 @@ class Adam:
             for chosen, weight_decay in ((True, decay), (False, 0.0)) if decay else ((None, 0.0),):
                 index = [i for i, d in enumerate(self._decayed) if chosen is None or d is chosen]
                 p, m, v = ([column[i][member] for i in index] for column in self._stacked)
-                torch._fused_adamw_(  # noqa: SLF001 - the public optimizer cannot hold one rate a member
+                torch._fused_adamw_(
                     p,
                     [grads[i][member] for i in index],
                     m,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaetune.config import architecture
 from vaetune.evaluation import metrics
-from vaetune.models.base import Model, initialise
+from vaetune.models.base import Classifier, initialise
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
@@ -81,7 +81,7 @@ class Group:
         self.ended: dict[str, dict[str, Tensor]] = {}
         self.epoch = 0
 
-    def _fresh(self, member: Member) -> Model:
+    def _fresh(self, member: Member) -> Classifier:
         model = member.configuration.model.build(tuple(self.images.shape[1:]), self.classes)
         initialise(model, member.seeds.initial)
         return model.to(self.device)
@@ -100,7 +100,9 @@ class Group:
         sums, first_bad = self.train_epoch()
         self.epoch += 1
         training = {name: total.tolist() for name, total in sums.items()}
-        progress = [Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)]
+        progress = [
+            Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)
+        ]
         for row, scores in zip(progress, self.validate(), strict=True):
             row.metrics |= scores
         for r, (row, bad) in enumerate(zip(progress, first_bad.tolist(), strict=True)):
@@ -131,7 +133,7 @@ class Group:
             row.outcome = "finished"
 
     def weights(self, r: int) -> dict[str, Tensor]:
-        """The weights of a member still here that are scored: averaged where the study averages, best where it stops early."""
+        """The weights that are scored of a member still here: averages if the study averages, the best with patience."""
         return self.best[r].weights or self._scored_weights(r)
 
     def _scored_weights(self, r: int) -> dict[str, Tensor]:
@@ -140,7 +142,7 @@ class Group:
 
     @contextmanager
     def _scored(self) -> Iterator[None]:
-        """Lends the model the averaged weights, zero-debiased (Kingma & Ba 2015, §3, on weights), while it is scored."""
+        """Lends the model the averaged weights, zero-debiased as in Kingma & Ba (2015, §3), while it is scored."""
         if self.ema is None:
             yield
             return
@@ -171,7 +173,9 @@ class Group:
     def state(self, r: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What a member needs to go on exactly: plain numbers, and tensors by name."""
         best = self.best[r]
-        tensors = {f"live.{name}": p[r].detach().clone() for name, p in self.model.named_parameters()} | self.adam.state(r)
+        tensors = {
+            f"live.{name}": p[r].detach().clone() for name, p in self.model.named_parameters()
+        } | self.adam.state(r)
         if self.ema is not None:
             names = [name for name, _ in self.model.named_parameters()]
             tensors |= {f"ema.{name}": e[r].clone() for name, e in zip(names, self.ema, strict=True)}
@@ -196,7 +200,7 @@ class Group:
         self.epoch = states[0][0]["epoch"]
 
     def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
-        """One pass over every member's images: the mean of each loss term [R] and the first step that was not finite (−1)."""
+        """One pass over the images: the mean of each loss term [R], the first step [R] that was not finite (or −1)."""
         t, size = self.training, self.training.batch_size
         order = torch.stack([self._permutation(member) for member in self.members])
         index, targets = self.train.gather(1, order), self.targets.gather(1, order)
@@ -211,7 +215,7 @@ class Group:
             batch = index[:, start : start + size]
             terms = self.model.terms(self._pixels(batch), targets[:, start : start + size], noise, warm)
             loss = terms["loss"].mean(-1)
-            loss.sum().backward()
+            loss.sum().backward()  # type: ignore[no-untyped-call]
             self.adam.step(rates)
             if self.ema is not None:
                 torch._foreach_lerp_(self.ema, parameters, 1 - t.ema)
@@ -238,12 +242,15 @@ class Group:
         if not self.validation.shape[1]:
             return [{} for _ in self.members]
         with self._scored(), torch.inference_mode():
-            logits = torch.cat([self.model.predict(self._pixels(b)) for b in self.validation.split(1000, 1)], 1)
+            batches = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
+            logits = torch.cat([self.model.predict(self._pixels(b)) for b in batches], 1)
             y = self.labels[self.validation]
+            temperature = metrics.temperature(logits, y)
             rows = {
                 "val/error": metrics.error(logits, y),
                 "val/nll": metrics.nll(logits, y),
-                "val/nll_scaled": metrics.nll_scaled(logits, y),
+                "val/nll_scaled": metrics.nll(logits / temperature[:, None, None], y),
+                "val/temperature": temperature,
             }
         columns = {name: values.tolist() for name, values in rows.items()}
         return [{name: values[r] for name, values in columns.items()} for r in range(len(self.members))]

@@ -1,0 +1,109 @@
+"""SEARCH, SELECT and REPLICATE of all arms through one Tuner: an arm goes on to its next phase as soon as it can.
+
+No worker waits for the slowest arm of a phase, and no actor is started twice. The order of things inside an arm is that
+of the phases; nothing in an arm depends on when another arm gets where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from vaetune import config
+from vaetune.config import Configuration, DatasetConfig, TrainingConfig
+from vaetune.study import Arm, Study, members, select
+from vaetune.study.members import GroupSpec
+from vaetune.study.phases import QueuePhase, SearchPhase, pack
+from vaetune.study.recorder import Entry, Recorder
+from vaetune.study.tuning import Row
+from vaetune.training.seeds import Member
+
+GROUP = 5
+"""Members that one Ray trial carries in SELECT and REPLICATE."""
+
+
+class Pipeline:
+    """A `tuning.Phase` of the `wanted` phases; what the recorder's ledger already holds is not done again."""
+
+    def __init__(self, study: Study, root: int, wanted: Sequence[str], search: SearchPhase, recorder: Recorder) -> None:
+        self._study, self._root, self._recorder = study, root, recorder
+        self._wanted = [phase for phase in ("select", "replicate") if phase in wanted]
+        self._search = search if "search" in wanted else None
+        self._queue = QueuePhase([], recorder)
+        self._ahead = {arm.name: list(self._wanted) for arm in study.arms}
+        for arm in study.arms:
+            self._advance(arm)
+
+    @property
+    def exhausted(self) -> bool:
+        searched = self._search is None or self._search.exhausted
+        return searched and self._queue.exhausted and not any(self._ahead.values())
+
+    def next(self) -> GroupSpec | None:
+        spec = self._search.next() if self._search and not self._search.exhausted else None
+        return spec or (None if self._queue.exhausted else self._queue.next())
+
+    def result(self, spec: GroupSpec, rows: Sequence[Row], device: str) -> bool:
+        inner = self._search if self._search and spec.phase == "search" else self._queue
+        goes_on = inner.result(spec, rows, device)
+        if not goes_on:
+            self._advance(self._study.arm(spec.members[0].arm))
+        return goes_on
+
+    def lost(self, spec: GroupSpec, reason: str) -> None:
+        inner = self._search if self._search and spec.phase == "search" else self._queue
+        inner.lost(spec, reason)
+        self._advance(self._study.arm(spec.members[0].arm))
+
+    def _advance(self, arm: Arm) -> None:
+        """Queues the arm's next phase, and the one after if nothing of the first is left to do."""
+        while phases := self._ahead[arm.name]:
+            ledger = self._recorder.ledger()
+            mine = ledger[ledger["arm"] == arm.name]
+            if phases[0] == "select":
+                if (mine["phase"] == "search").sum() < self._study.budget.trials * self._study.budget.searches:
+                    return
+                entries = reseedings(self._study, self._root, arm, mine)
+            else:
+                expected = len(reseedings(self._study, self._root, arm, mine))
+                if (mine["phase"] == "select").sum() < expected:
+                    return
+                entries = replications(self._study, self._root, arm, mine)
+            phases.pop(0)
+            done = set(mine["trial_id"])
+            self._queue.add(pack([e for e in entries if e.member.id not in done], GROUP))
+
+
+def reseedings(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:
+    """SELECT of one arm: its best trials on fresh seeds."""
+    entries = []
+    rank: dict[int, int] = {}
+    for candidate in select.candidates(ledger, replace(study, arms=(arm,))):
+        number = rank[candidate.search] = rank.get(candidate.search, -1) + 1
+        chosen = parse(study, candidate.config)
+        for member in members.reseeded(study, root, arm, candidate.search, number, chosen):
+            entries.append(Entry(member, "select", "", search=candidate.search, number=number))
+    return entries
+
+
+def replications(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:
+    """REPLICATE of one arm: its chosen configuration (one a search, in turn) on fresh seeds."""
+    winners = select.chosen(ledger, replace(study, arms=(arm,)))
+    searches = study.budget.searches
+    chosen = [parse(study, winners[arm.name, search].config) for search in range(searches)]
+    found: list[Member] = members.replicates(study, root, arm, chosen)
+    return [Entry(member, "replicate", "", search=i % searches, number=i) for i, member in enumerate(found)]
+
+
+def parse(study: Study, text: str) -> Configuration:
+    """A configuration from the ledger; a model class of the study's own file need not be in the catalogue."""
+    data: dict[str, Any] = json.loads(text)
+    model = config.from_json(type(study.model), data.pop("model"), "model.")
+    training = config.from_json(TrainingConfig, data["training"], "training.")
+    return Configuration(
+        model=model, training=training, dataset=config.from_json(DatasetConfig, data["dataset"], "dataset.")
+    )
