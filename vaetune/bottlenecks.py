@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vaetune.elbo import half_square_norm, kl_normal
+from vaetune.elbo import half_square_norm, kl_normal, softplus
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import Linear
 from vaetune.noise import Noise
@@ -129,7 +128,7 @@ class Gaussian(Bottleneck):
 
     def forward(self, h: Tensor, noise: Noise | None) -> Code:
         mu = self.mu(h)
-        sigma = functional.softplus(self.rho(h) + self.offset) + 1e-6
+        sigma = softplus(self.rho(h) + self.offset) + 1e-6
         return Code(_perturb(mu, sigma, noise), mu, sigma, kl_normal(mu, sigma))
 
 

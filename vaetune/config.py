@@ -9,7 +9,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
@@ -102,7 +102,7 @@ def from_json(cls: type[T], data: Any, where: str = "") -> T:
     data = dict(data)
     if issubclass(cls, ModelConfig):
         cls = typing.cast(type[T], _model_class(cls, data.pop("kind", None)))
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     for key in data:
         if key not in fields:
@@ -175,7 +175,7 @@ def digest(config: Any) -> str:
 
 def _override(config: T, path: str, value: Any, whole: str) -> T:
     head, _, rest = path.partition(".")
-    hints = _hints(type(config))
+    hints = _hints(typing.cast(Any, type(config)))
     if head not in hints or (rest and not dataclasses.is_dataclass(getattr(config, head))):
         prefix = whole[: len(whole) - len(path)]
         raise unknown("setting", whole, [prefix + name for name in hints])
@@ -184,8 +184,7 @@ def _override(config: T, path: str, value: Any, whole: str) -> T:
 
 
 @functools.cache
-def _hints(cls: Hashable) -> dict[str, Any]:
-    assert isinstance(cls, type)
+def _hints(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 

@@ -50,7 +50,8 @@ def log_bernoulli(x: Tensor, logits: Tensor) -> Tensor:
 def softplus(x: Tensor) -> Tensor:
     """log(1 + eˣ) as max(x, 0) + log(1 + e^−|x|): absolute error below 1e-7.
 
-    Not `torch.nn.functional.softplus`: its vectorised log1p is up to ten times slower on some CPUs.
+    Not `torch.nn.functional.softplus`: its vectorised log1p is up to ten times slower on some CPUs, and its last bit,
+    like that of `torch.sigmoid`, depends on where in the tensor a number stands, so on who trains beside whom.
     """
     out: Tensor = _Softplus.apply(x)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaetune.noise import Noise
+
+# oneDNN takes a product of more multiply-adds than this in the whole stack, and leaves the others to MKL.
+_SMALL = 16**3
 
 
 class Linear(nn.Module):
@@ -30,6 +34,11 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 2:
             return torch.addmm(self.bias, x, self.weight)
+        # The route must not depend on the number of members, or a member's last bits would: small products, and
+        # those of vectors, for which MKL has other kernels in a lone product than in a batch, are summed here.
+        sizes = (x.shape[-2], *self.weight.shape[-2:])
+        if min(sizes) == 1 or math.prod(sizes) <= _SMALL:
+            return (x.unsqueeze(-1) * self.weight.unsqueeze(-3)).sum(-2) + self.bias.unsqueeze(-2)
         return torch.baddbmm(self.bias.unsqueeze(-2), x, self.weight)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vaetune.report import statistics
-from vaetune.report.evidence import Contrast
+from vaetune.report.contrasts import Contrast
 from vaetune.report.statistics import ALPHA, POWER, Array, Estimate
 from vaetune.report.words import combination, equals, interval, percent, plural, points
 

@@ -20,8 +20,9 @@ def ledger(evidence: Evidence) -> pd.DataFrame:
     """One row an arm: trials by outcome, what each phase spent, and the re-seeded winner's validation score.
 
     `half_budget` is the score of the winner among the first half of the trials, `full_budget` among all: the best
-    mean over fresh seeds of the configurations that the select phase trained again, averaged over searches; NaN
-    where none of the half was. Epochs are training epochs, seconds the training time of members.
+    mean over fresh seeds (a failed one counting as the arm's worst) of the configurations that the select phase
+    trained again, averaged over searches; NaN where none of the half was. Epochs are training epochs, seconds the
+    training time of members.
     """
     rows = []
     for arm in evidence.study["arms"]:
@@ -75,14 +76,18 @@ def _phases(search: pd.DataFrame, select: pd.DataFrame, replicated: pd.DataFrame
 
 def _winner(study: Mapping[str, Any], search: pd.DataFrame, select: pd.DataFrame, share: float) -> float:
     """The best re-seeded mean among configurations that the first `share` of the trials had found."""
-    best = min if study["objective"]["direction"] == "minimize" else max
+    best, worst = (min, select["objective"].max()) if _minimized(study) else (max, select["objective"].min())
     winners = []
     for which, trials in search.groupby("search"):
         found = set(trials.loc[trials["number"] < share * study["budget"]["trials"], "config_hash"])
         again = select[(select["search"] == which) & select["config_hash"].isin(found)]
-        scores = again.groupby("config_hash")["objective"].apply(lambda s: s.mean(skipna=False)).dropna()
+        scores = again.fillna({"objective": worst}).groupby("config_hash")["objective"].mean()
         winners.append(best(scores) if len(scores) else np.nan)
     return float(np.mean(winners)) if winners else np.nan
+
+
+def _minimized(study: Mapping[str, Any]) -> bool:
+    return bool(study["objective"]["direction"] == "minimize")
 
 
 def _at_the_edge(evidence: Evidence, arm: Mapping[str, Any]) -> list[str]:
@@ -111,7 +116,7 @@ def _edge(arm: str, dimension: Mapping[str, Any], value: float) -> list[str]:
 
 
 def _reasons(rows: pd.DataFrame) -> str:
-    reasons = sorted({reason for reason in rows["reason"] if reason})
+    reasons = sorted({reason.strip().splitlines()[-1] for reason in rows["reason"] if reason.strip()})
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 

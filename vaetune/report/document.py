@@ -71,13 +71,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, and the same numbers as a table: Markdown shows those, HTML folds them below."""
+    """A picture, and the same numbers as a table: Markdown shows those, HTML has them below, `folded` or open."""
 
     name: str
     title: str
     figure: go.Figure
     table: Table
     note: str = ""
+    folded: bool = True
+
+
+def word(column: str) -> Cell:
+    """Prints the column as it is."""
+    return lambda row: str(row[column])
+
+
+def of(column: str, words: Callable[[float], str]) -> Cell:
+    """Prints the column's number in these words."""
+    return lambda row: words(row[column])
 
 
 Block = Text | Bullets | Facts | Card | Table | Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,31 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from vaetune.errors import UserError, unknown
-from vaetune.report import statistics
+from vaetune.errors import UserError
 from vaetune.report.statistics import Array
 from vaetune.storage import Storage
 from vaetune.tables import Tables
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A declared comparison as numbers: `values[replicate, example]` = Σ weight · loss of the arm.
-
-    `weights` name arms only; `resolved` says in words which arm each "best of" became, and why.
-    """
-
-    name: str
-    question: str
-    weights: tuple[tuple[str, float], ...]
-    values: Array
-    resolved: str = ""
-
-    @property
-    def pair(self) -> tuple[str, str] | None:
-        """(A, B) where the contrast is A − B, else None."""
-        found = {weight: arm for arm, weight in self.weights}
-        return (found[1.0], found[-1.0]) if len(self.weights) == 2 and found.keys() == {1.0, -1.0} else None
 
 
 @dataclass(frozen=True)
@@ -108,7 +87,8 @@ def assemble(
     if ledger.empty:
         raise UserError("table ledger is empty: nothing was searched, so there is nothing to report")
     arms = [arm["name"] for arm in study["arms"]]
-    rows = _replicates(replicates, arms, int(study["dataset_info"]["classes"]))
+    classes, refit = int(study["dataset_info"]["classes"]), bool(study["replication"]["refit"])
+    rows = _replicates(replicates, arms, classes, refit)
     errors, nll = _losses(rows, predictions, arms, study["dataset_info"])
     return Evidence(
         study=study,
@@ -122,49 +102,7 @@ def assemble(
     )
 
 
-def contrasts(evidence: Evidence) -> list[Contrast]:
-    """The declared comparisons as arrays, each "best of" resolved on validation images."""
-    return [_contrast(evidence, declared) for declared in evidence.study["comparisons"]]
-
-
-def _contrast(evidence: Evidence, declared: Mapping[str, Any]) -> Contrast:
-    weights: dict[str, float] = {}
-    resolved = []
-    for term, weight in declared["weights"]:
-        if isinstance(term, str):
-            arm = term
-        else:
-            arm, why = _best_of(evidence, term[1])
-            resolved.append(why)
-        if arm not in evidence.errors:
-            raise unknown(f"arm in comparison {declared['name']!r}:", arm, evidence.arms)
-        weights[arm] = weights.get(arm, 0.0) + float(weight)
-    terms = tuple(weights.items())
-    values = statistics.combine(terms, evidence.errors)
-    return Contrast(declared["name"], declared["question"], terms, values, " ".join(resolved))
-
-
-def _best_of(evidence: Evidence, arms: Sequence[str]) -> tuple[str, str]:
-    """The arm whose replicates are best on validation images (error, then scaled NLL), and the words for it."""
-    if evidence.study["replication"]["refit"]:
-        raise UserError(
-            f"best of {', '.join(arms)}: the replicates were trained on the validation images (replication.refit), "
-            "which can no longer choose between them; name the arm in the comparison, or replicate without refit"
-        )
-    scores = {}
-    for arm in arms:
-        if arm not in evidence.errors:
-            raise unknown("arm in best_of:", arm, evidence.arms)
-        rows = evidence.of(arm)
-        _finite(rows, "val/error")
-        _finite(rows, "val/nll_scaled")
-        scores[arm] = (float(rows["val/error"].mean()), float(rows["val/nll_scaled"].mean()))
-    best = min(scores, key=scores.__getitem__)
-    listed = ", ".join(f"{arm} {100 * error:.2f} %" for arm, (error, _) in scores.items())
-    return best, f"The best of {', '.join(arms)} by the replicates' validation error is {best} ({listed})."
-
-
-def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int) -> pd.DataFrame:
+def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int, refit: bool) -> pd.DataFrame:
     rows = replicates.drop_duplicates("replicate_id", keep="last")
     rows = rows[rows["arm"].isin(arms)].copy()
     for arm in arms:
@@ -182,7 +120,9 @@ def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int) -> pd.D
         "val/nll_scaled": math.log(classes),
     }.items():
         rows[column] = rows.get(column, pd.Series(np.nan, rows.index)).mask(rows["failed"], chance)
-    _finite(rows, "test/error")
+    if refit:  # a score on images that were trained on is none, nor is the chance score of those that failed
+        rows[[column for column in rows if str(column).startswith("val/")]] = np.nan
+    require_finite(rows, "test/error")
     _paired(rows, arms)
     return rows
 
@@ -202,7 +142,8 @@ def _paired(rows: pd.DataFrame, arms: list[str]) -> None:
             raise UserError(f"table replicates: arm {arm!r} has two replicates of one number: {sorted(found)}")
 
 
-def _finite(rows: pd.DataFrame, column: str) -> None:
+def require_finite(rows: pd.DataFrame, column: str) -> None:
+    """Raises `UserError` naming the first replicate whose score is not a number."""
     bad = rows[~np.isfinite(rows[column].astype(float))]
     if len(bad):
         raise UserError(

@@ -71,7 +71,7 @@ def forest(verdicts: Sequence[Verdict]) -> go.Figure:
     return _dressed(figure, 64 * len(verdicts) + 110)
 
 
-def distributions(evidence: Evidence, arms: pd.DataFrame) -> go.Figure:
+def distributions(evidence: Evidence, arms: pd.DataFrame, published: pd.DataFrame) -> go.Figure:
     """Every replicate's test error as a dot, the mean with its 95 % interval as a diamond; per cent.
 
     The axis spans the replicates that finished; a failed one is a cross at its right end, with the arm's mean in words.
@@ -79,7 +79,7 @@ def distributions(evidence: Evidence, arms: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     rows = evidence.replicates
     done = rows[~rows["failed"]]
-    error, published = 100 * done["test/error"], 100 * arms["published"].astype(float)
+    error = 100 * done["test/error"]
     figure.add_scatter(
         x=error,
         y=done["arm"].map(_text),
@@ -99,17 +99,18 @@ def distributions(evidence: Evidence, arms: pd.DataFrame) -> go.Figure:
         name="mean, 95 % interval",
         hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )
-    if published.notna().any():
+    if len(published):
         figure.add_scatter(
-            x=published,
-            y=arms["arm"].map(_text),
+            x=100 * published["published"],
+            y=published["arm"].map(_text),
             mode="markers",
             marker={"size": 11, "color": ORANGE, "symbol": "triangle-up-open", "line": {"width": 2}},
             name="published elsewhere",
-            hovertemplate="%{y}: published elsewhere, %{x:.2f} %<extra></extra>",
+            hovertext=[f"{_text(r.source)}: {100 * r.published:.2f} %" for r in published.itertuples()],
+            hoverinfo="text",
         )
     healthy = arms["failed"] == 0
-    shown = pd.concat([error, published, lows[healthy], highs[healthy]]).dropna()
+    shown = pd.concat([error, 100 * published["published"], lows[healthy], highs[healthy]]).dropna()
     if len(shown):
         pad = 0.06 * max(shown.max() - shown.min(), 1.0)
         figure.update_xaxes(range=[max(0.0, shown.min() - pad), shown.max() + pad])
@@ -194,7 +195,7 @@ def spent(costs: pd.DataFrame) -> go.Figure:
         _bar(figure, costs[outcome], names, outcome, colour, 1)
     for phase, colour in {"search": GREEN, "select": ORANGE, "replicate": GREY}.items():
         _bar(figure, costs[f"{phase}_seconds"] / 60, names, f"time in {phase}", colour, 2)
-    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
     figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ")
     figure.update_xaxes(title="search trials", col=1)
     figure.update_xaxes(title="training time, minutes", col=2)

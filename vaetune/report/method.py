@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def how_measured(found: Evidence) -> Facts:
 
 def _endpoint(study: dict[str, Any]) -> str:
     return (
-        "Share of test images that one pass at the posterior mean, dropout and noise off, gets wrong at the last "
-        f"epoch. Preset {study['preset']}, root seed {study['seed']}."
+        "Share of test images that one pass at the posterior mean, dropout and noise off, gets wrong at the end "
+        f"of training. Preset {study['preset']}, root seed {study['seed']}."
     )
 
 
@@ -58,9 +59,12 @@ def _data(study: dict[str, Any], info: dict[str, Any]) -> str:
 
 def _replicates(study: dict[str, Any], n: int) -> str:
     refit = ", trained on training and validation images together" if study["replication"]["refit"] else ""
+    own = [arm["name"] for arm in study["arms"] if arm.get("replicate_stream")]
+    paired = "Replicate i has the same split, batch order and shared initialisation in every arm"
+    paired += f", but for {', '.join(own)}, which have streams of their own." if own else "."
     return (
-        f"{count(n)} an arm, each on a fresh seed and at full length{refit}. Replicate i has the same split, batch "
-        "order and shared initialisation in every arm. The test images were opened for replicates only."
+        f"{count(n)} an arm, each on a fresh seed and at full length{refit}. {paired} "
+        "The test images were opened for replicates only."
     )
 
 
@@ -85,7 +89,8 @@ def _verdicts(study: dict[str, Any], margin: float) -> str:
 
 
 def _conditional(searches: int, found: Evidence) -> str:
-    data = "Conditional on the training pool, whose partition the replicates vary"
+    refit = found.study["replication"]["refit"]
+    data = "Conditional on the training pool" + ("" if refit else ", whose partition the replicates vary")
     size = f"Each rests on {count(found.examples)} test examples."
     if searches >= SEARCHES:
         return (
@@ -133,4 +138,5 @@ def _wall_time(environment: dict[str, Any]) -> str:
     phases = environment.get("wall_seconds", {})
     total = duration(sum(phases.values()))
     listed = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
-    return f"{total} ({listed}); started {environment['started']}." if phases else f"Started {environment['started']}."
+    started = f"{datetime.fromisoformat(environment['started']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{total} ({listed}); started {started}." if phases else f"Started {started}."

@@ -70,7 +70,8 @@ def _block(block: Block) -> str:
                 div_id=f"figure-{block.name}",
                 config={"displaylogo": False, "displayModeBar": False, "responsive": True},
             )
-            numbers = f"<details><summary>The numbers</summary>{_table(block.table)}{_note(block.table.note)}</details>"
+            state = "" if block.folded else " open"
+            numbers = f"<details{state}><summary>The numbers</summary>{_table(block.table)}{_note(block.table.note)}</details>"
             return _figure(block.title, block.note, picture + numbers)
 
 

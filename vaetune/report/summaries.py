@@ -9,7 +9,8 @@ import pandas as pd
 
 from vaetune.report import statistics
 from vaetune.report.comparisons import Verdict, over_searches
-from vaetune.report.evidence import Contrast, Evidence
+from vaetune.report.contrasts import Contrast
+from vaetune.report.evidence import Evidence
 from vaetune.report.statistics import ALPHA, Array
 
 SECONDARY = [
@@ -46,7 +47,6 @@ def arms(evidence: Evidence) -> pd.DataFrame:
             "test/error_low": max(low, 0.0),
             "test/error_high": min(high, 1.0),
             "test/error_iqm": statistics.interquartile_mean(errors.mean(axis=1)),
-            "published": evidence.study.get("published", {}).get(arm["name"]),
         }
         for metric in METRICS:
             row[metric], row[f"{metric}_half"] = _mean(own, metric)
@@ -57,6 +57,14 @@ def arms(evidence: Evidence) -> pd.DataFrame:
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def published(evidence: Evidence, by_arm: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm and source: the error that others published, beside the arm's row in `by_arm`."""
+    given = evidence.study["published"]
+    rows = [(arm, source, error) for arm in evidence.arms for source, error in given.get(arm, {}).items()]
+    table = pd.DataFrame(rows, columns=["arm", "source", "published"])
+    return table.merge(by_arm[["arm", "test/error", "test/error_low", "test/error_high"]], on="arm")
 
 
 def replicates(evidence: Evidence) -> pd.DataFrame:

@@ -22,6 +22,12 @@ def points(difference: float | None) -> str:
     return "0.00" if float(text) == 0 else _minus(text)
 
 
+def signed(value: float, digits: int = 4) -> str:
+    """A difference to so many decimals, with its sign: "−0.0073"."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else _minus(text)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A plain number to so many significant digits; whole numbers in full."""
     if _absent(value):

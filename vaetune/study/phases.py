@@ -38,13 +38,17 @@ class SearchPhase:
 
     def result(self, spec: GroupSpec, rows: Sequence[Row], device: str) -> bool:
         for row in rows:
+            stopped_at = 0
             for epoch in self._recorder.epochs(row["id"], row["epochs"]):
-                at_rung = epoch["epoch"] in spec.rungs and row["outcome"] != "failed"
+                at_rung = epoch["epoch"] in spec.rungs
                 if at_rung and not self._search.report(row["id"], epoch["epoch"], epoch["metrics"]):
-                    self._end(row["id"], "stopped", f"not among the best at epoch {epoch['epoch']}", row, device)
-                    return False
+                    stopped_at = stopped_at or epoch["epoch"]
             if row["outcome"]:
+                # Who has ended is not stopped any more: the last epoch is no rung, and a failure stays one.
                 self._end(row["id"], row["outcome"], row["reason"], row, device)
+                return False
+            if stopped_at:
+                self._end(row["id"], "stopped", f"not among the best at epoch {stopped_at}", row, device)
                 return False
         return True
 

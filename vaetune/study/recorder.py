@@ -48,8 +48,9 @@ class Recorder:
         self._ended: list[dict[str, Any]] = []
         self._earlier = tables.read("ledger")
         self._flushed = time.monotonic()
-        written = tables.read("history")
-        self._written: dict[str, int] = dict(written.groupby("member_id")["epoch"].max())
+        before = tables.read("history")
+        keys = zip(before["member_id"], before["epoch"], before["metric"], strict=True)
+        self._written: dict[tuple[str, int, str], str] = dict(zip(keys, map(repr, before["value"]), strict=True))
         self.open: dict[str, Entry] = {}
 
     def begin(self, entry: Entry) -> None:
@@ -69,14 +70,18 @@ class Recorder:
         if new:
             self._console.advance(entry.member.arm, new[-1]["epoch"] - entry.epoch)
             entry.epoch, entry.metrics = new[-1]["epoch"], dict(new[-1]["metrics"])
-        unwritten = [e for e in new if e["epoch"] > self._written.get(id, 0)]
-        for e in unwritten:
-            at = datetime.fromtimestamp(e["time"] / 1000, UTC)
-            row = {"member_id": id, "epoch": e["epoch"], "time": at}
-            self._history += [row | {"metric": name, "value": value} for name, value in e["metrics"].items()]
-        self._tracker.metrics(
-            id, [(name, value, e["epoch"], e["time"]) for e in unwritten for name, value in e["metrics"].items()]
-        )
+        unwritten = [
+            (name, float(value), e["epoch"], e["time"])
+            for e in new
+            for name, value in e["metrics"].items()
+            # By value: who was under way when an earlier run died may begin again with another configuration.
+            if self._written.get((id, e["epoch"], name)) != repr(float(value))
+        ]
+        self._history += [
+            {"member_id": id, "epoch": epoch, "metric": name, "value": value, "time": datetime.fromtimestamp(at / 1000, UTC)}
+            for name, value, epoch, at in unwritten
+        ]
+        self._tracker.metrics(id, unwritten)
         if time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()
         return new
@@ -121,13 +126,15 @@ class Recorder:
     def ledger(self) -> pd.DataFrame:
         """Everything that has ended so far, in the order in which it did."""
         if self._ended:
-            self._earlier = pd.concat([self._earlier, pd.DataFrame(self._ended)], ignore_index=True)
+            ended = pd.DataFrame(self._ended).astype({"objective": float, "tie": float})
+            self._earlier = pd.concat([self._earlier, ended], ignore_index=True)
             self._ended = []
         return self._earlier
 
     def flush(self) -> None:
         """Writes what has gathered: first the history, then the ledger, which says that a history is whole."""
         self._tables.append("history", self._history)
+        self._history = []
         self._tables.append("ledger", self._ledger)
-        self._history, self._ledger = [], []
+        self._ledger = []
         self._flushed = time.monotonic()

@@ -24,6 +24,8 @@ from vaetune.study.options import PHASES, Options
 
 def run(loaded: Loaded, study: Study, options: Options) -> int:
     """Runs the study, or what is left of it, and returns the exit code; raises `UserError`."""
+    if options.phase not in (None, PHASES[0]) and not options.resume:
+        raise UserError(f"--phase {options.phase} works on an earlier execution: name it with --resume RUN")
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     opened = execution.reopen if options.resume else execution.create
     ex = opened(loaded, study, options, dataset_info(study, dataset))

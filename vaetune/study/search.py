@@ -48,19 +48,19 @@ class ArmSearch:
     search: int
     root: int
     rungs: Rungs = field(init=False)
+    waiting: list[int] = field(init=False)
     running: dict[int, optuna.Trial] = field(default_factory=dict)
-    handed_out: int = 0
 
     def __post_init__(self) -> None:
         budget = self.study.budget
+        self.waiting = list(range(budget.trials))
         self.rungs = Rungs(budget.grace, budget.reduction)
         self.optuna = optuna.create_study(direction=self.study.objective.direction, sampler=self._sampler(0))
         self.space = combined(self.study, self.arm)
 
     def ask(self) -> Suggestion:
-        """The next trial of this arm."""
-        number = self.handed_out
-        self.handed_out += 1
+        """The next trial of this arm: the lowest number that neither ended nor runs."""
+        number = self.waiting.pop(0)
         self.optuna.sampler = self._sampler(number)
         trial = self.running[number] = self.optuna.ask()
         chosen = configuration(self.study, self.arm, self.space(trial))
@@ -69,7 +69,12 @@ class ArmSearch:
         return Suggestion(id, self.arm, self.search, number, slice, dict(trial.params), chosen)
 
     def report(self, number: int, epoch: int, score: Score, value: float) -> bool:
-        """A score at a rung, told to the rungs and to Optuna; whether the trial goes on. Audit trials always do."""
+        """A score at a rung, told to the rungs and to Optuna; whether the trial goes on. Audit trials always do.
+
+        One that is not finite is no score and judges nobody: whoever has it has diverged and ends by itself.
+        """
+        if not all(map(math.isfinite, score)):
+            return True
         self.running[number].report(value, epoch)
         goes_on = self.rungs.report(str(number), epoch, score)
         return goes_on or number < self.study.budget.audit
@@ -94,7 +99,7 @@ class ArmSearch:
         self.optuna.enqueue_trial(dict(params))
         trial = self.running[number] = self.optuna.ask()
         self.space(trial)
-        self.handed_out = max(self.handed_out, number + 1)
+        self.waiting.remove(number)
         for epoch, score, reported in rungs:
             self.report(number, epoch, score, reported)
         self.tell(number, outcome, value)
@@ -127,10 +132,10 @@ class Search:
 
     def next(self) -> Suggestion | None:
         """The next trial, of the arm that has had the fewest; None while every arm that has some left is busy."""
-        ready = [a for a in self.arms if a.handed_out < self.study.budget.trials and len(a.running) < self.parallel]
+        ready = [a for a in self.arms if a.waiting and len(a.running) < self.parallel]
         if not ready:
             return None
-        arm = min(ready, key=lambda a: a.handed_out)
+        arm = max(ready, key=lambda a: len(a.waiting))
         suggestion = arm.ask()
         self._at[suggestion.trial_id] = (arm, suggestion.number)
         return suggestion
@@ -138,7 +143,7 @@ class Search:
     @property
     def exhausted(self) -> bool:
         """Whether every arm has been handed its whole budget."""
-        return all(arm.handed_out >= self.study.budget.trials for arm in self.arms)
+        return not any(arm.waiting for arm in self.arms)
 
     def levels(self, trial_id: str, length: int) -> list[int]:
         """The rungs of a trial of `length` epochs."""
@@ -166,7 +171,8 @@ class Search:
             if row.trial_id in by_member:
                 table = by_member[row.trial_id].pivot(index="epoch", columns="metric", values="value")
                 for epoch in arm.rungs.levels(row.length):
-                    if epoch in table.index:
+                    # Later epochs are of a trial that was under way under this id when an earlier run died.
+                    if epoch in table.index and epoch <= row.epochs:
                         metrics = table.loc[epoch].to_dict()
                         rungs.append((epoch, score(self.study, metrics), metrics[wanted[0]]))
             value = None if pd.isna(row.objective) else float(row.objective)

@@ -41,26 +41,24 @@ def candidates(ledger: pd.DataFrame, study: Study) -> list[Candidate]:
 def chosen(ledger: pd.DataFrame, study: Study) -> dict[tuple[str, int], Candidate]:
     """For every arm and search the candidate that is best in the mean over its fresh seeds.
 
-    A fresh seed that failed counts as the worst score there is; with one candidate nothing had to be re-seeded.
+    A fresh seed that failed is worse than any score, so candidates are ranked by their failures first.
     """
     out: dict[tuple[str, int], Candidate] = {}
     selected = ledger[ledger["phase"] == "select"]
-    worst = {"objective": selected["objective"].max(), "tie": selected["tie"].max()}
-    if study.objective.direction == "maximize":
-        worst["objective"] = selected["objective"].min()
-    means = selected.fillna(worst).groupby(["arm", "search", "number"])[["objective", "tie"]].mean()
+    scores = selected.assign(failures=selected["outcome"] == "failed").groupby(["arm", "search", "number"])
+    # Rounded: the same errors summed in another order are a tie.
+    means = scores[["failures", "objective", "tie"]].mean().round(12)
     ranked: dict[tuple[str, int], list[Candidate]] = {}
     for candidate in candidates(ledger, study):
         ranked.setdefault((candidate.arm, candidate.search), []).append(candidate)
     for key, mine in ranked.items():
-        if len(mine) > 1 or study.budget.reseeds:
-            best = _best_first(means.loc[key], study).index[0]
-            out[key] = mine[int(best)]
-        else:
-            out[key] = mine[0]
+        best = _best_first(means.loc[key], study, "failures").index[0]
+        out[key] = mine[int(best)]
     return out
 
 
-def _best_first(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+def _best_first(frame: pd.DataFrame, study: Study, *before: str) -> pd.DataFrame:
+    """Sorted by the columns `before` (less is better), then objective, then tie; what is equal stays as it was."""
     ascending = study.objective.direction == "minimize"
-    return frame.sort_values(["objective", "tie"], ascending=[ascending, True], kind="stable")
+    by = dict.fromkeys(before, True) | {"objective": ascending, "tie": True}
+    return frame.sort_values(list(by), ascending=list(by.values()), kind="stable")

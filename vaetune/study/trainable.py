@@ -74,6 +74,7 @@ class GroupTrainable(tune.Trainable):
         try:
             self._recover()
         except Exception:  # noqa: BLE001 - as in `_epoch`
+            self.groups = []
             self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
 
     def _recover(self) -> None:

@@ -6,6 +6,7 @@ a `Phase`, which is free of Ray. Tune keeps nothing that a resumed study would n
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -59,6 +60,8 @@ def run(
     A `UserError` of the phase ends the run in order and is raised afterwards.
     """
     guard = _Guard(phase, interrupted)
+    # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     request = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainable = tune.with_resources(tune.with_parameters(GroupTrainable, **data), request)
     with tempfile.TemporaryDirectory(prefix="vaetune-tune-") as scratch:
