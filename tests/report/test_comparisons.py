@@ -8,7 +8,7 @@ import pytest
 
 from vaetune.report import comparisons
 from vaetune.report.comparisons import Verdict, judge
-from vaetune.report.evidence import Contrast
+from vaetune.report.contrasts import Contrast, contrasts
 
 N, M, MARGIN = 8, 400, 0.005
 ONE_SEARCH = np.zeros(N, dtype=np.int64)
@@ -117,8 +117,6 @@ def test_no_declared_comparison_is_no_verdict() -> None:
 
 def test_nothing_is_nan_in_any_verdict(execution: Callable) -> None:
     evidence = execution({"a": 0.1, "b": 0.1, "c": 0.3}).assembled()
-    from vaetune.report.evidence import contrasts
-
     for found in judge(contrasts(evidence), evidence.errors, evidence.search, evidence.margin):
         numbers = (*found.estimate.interval(), found.adjusted, found.equivalence_adjusted, found.detectable, found.flip)
         assert not any(map(math.isnan, numbers))

@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 
 from vaetune.errors import UserError
-from vaetune.report.evidence import contrasts, gather
+from vaetune.report.evidence import gather
 from vaetune.storage import Storage
 
 ARMS = {"svae": 0.10, "plain": 0.15, "dropout": 0.12}
-BEST = {"name": "svae − best", "question": "?", "weights": [["svae", 1.0], [["best_of", ["plain", "dropout"]], -1.0]]}
 
 
 def test_losses_are_one_minus_correct_in_order_of_replicate_and_example(execution: Callable) -> None:
@@ -25,56 +24,6 @@ def test_losses_are_one_minus_correct_in_order_of_replicate_and_example(executio
     np.testing.assert_array_equal(evidence.errors["plain"][3], 1.0 - expected["correct"])
     np.testing.assert_array_equal(evidence.nll["plain"][3], expected["log_loss"])
     assert list(evidence.of("plain")["replicate"]) == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_contrast_pairs_replicates_and_examples(execution: Callable) -> None:
-    evidence = execution(ARMS).assembled()
-    contrast = contrasts(evidence)[0]
-    np.testing.assert_array_equal(contrast.values, evidence.errors["svae"] - evidence.errors["plain"])
-    assert contrast.pair == ("svae", "plain")
-
-
-def test_only_one_against_one_is_a_pair(execution: Callable) -> None:
-    weights = [["svae", 1.0], ["plain", -0.5], ["dropout", -0.5]]
-    contrast = contrasts(execution(ARMS, comparisons=[{"name": "x", "question": "", "weights": weights}]).assembled())[
-        0
-    ]
-    assert contrast.pair is None
-
-
-def test_best_of_is_resolved_on_validation_and_not_on_test(execution: Callable) -> None:
-    made = execution(ARMS, comparisons=[BEST])
-    made.replicates.loc[made.replicates["arm"] == "plain", "val/error"] = 0.01  # best on validation, worst on test
-    contrast = contrasts(made.assembled())[0]
-    assert contrast.weights == (("svae", 1.0), ("plain", -1.0))
-    assert "best of plain, dropout by the replicates' validation error is plain (plain 1.00 %" in contrast.resolved
-
-
-def test_ties_on_validation_go_to_the_scaled_nll(execution: Callable) -> None:
-    made = execution(ARMS, comparisons=[BEST])
-    made.replicates["val/error"] = 0.1
-    made.replicates["val/nll_scaled"] = np.where(made.replicates["arm"] == "dropout", 0.3, 0.4)
-    assert contrasts(made.assembled())[0].weights[1][0] == "dropout"
-
-
-def test_best_of_needs_a_validation_score(execution: Callable) -> None:
-    made = execution(ARMS, comparisons=[BEST])
-    made.replicates.loc[made.replicates["replicate_id"] == "dropout-rep02", "val/error"] = np.nan
-    with pytest.raises(UserError, match="val/error of dropout-rep02"):
-        contrasts(made.assembled())
-
-
-def test_best_of_refuses_validation_images_that_were_trained_on(execution: Callable) -> None:
-    made = execution(ARMS, comparisons=[BEST])
-    made.study["replication"]["refit"] = True
-    with pytest.raises(UserError, match="refit"):
-        contrasts(made.assembled())
-
-
-def test_a_comparison_of_an_unknown_arm_names_the_near_one(execution: Callable) -> None:
-    made = execution(ARMS, comparisons=[{"name": "x", "question": "", "weights": [["svea", 1.0], ["plain", -1.0]]}])
-    with pytest.raises(UserError, match="'svae'"):
-        contrasts(made.assembled())
 
 
 def test_a_failed_replicate_scores_chance_on_every_example(execution: Callable, fail_replicate: Callable) -> None:

@@ -15,7 +15,7 @@ from vaetune.storage import Storage
 
 TABLES = {
     *("comparisons", "checks", "arms", "replicates", "sizes", "scores", "gaps", "scales", "curves", "secondary"),
-    "ledger",
+    *("ledger", "published"),
 }
 HOSTILE = '<script>alert("x")</script> **bold** [link](http://evil.example) | & _em_ snake_case\nnext line'
 
@@ -25,7 +25,7 @@ def report(execution: Callable, fail_replicate: Callable, tmp_path_factory: pyte
     """A tiny execution: svae is better than plain, copy predicts exactly what plain does, one replicate failed."""
     made = execution({"svae": 0.05, "plain": 0.15, "copy": 0.15, "bad": 0.2})
     made.study["comparisons"] += [{"name": "plain − copy", "question": "", "weights": [["plain", 1.0], ["copy", -1.0]]}]
-    made.study["published"] = {"plain": 0.138}
+    made.study["published"] = {"plain": {"Someone et al. 2017": 0.138}}
     plain = made.predictions[made.predictions["replicate_id"].str.startswith("plain")]
     copy = plain.assign(replicate_id=plain["replicate_id"].str.replace("plain", "copy"))
     rest = made.predictions[~made.predictions["replicate_id"].str.startswith("copy")]
@@ -79,6 +79,7 @@ def test_the_markdown_has_its_sections_in_order(report: Path) -> None:
         "## The arms",
         "### Test error",
         "### Test error of every replicate, %",
+        "### Published elsewhere, beside this study",
         "### What each arm is, and what one replicate cost",
         "### Calibration and secondary scores",
         "### Validation and training scores, gaps and rate",
@@ -111,7 +112,7 @@ def test_failures_and_published_values_are_shown(report: Path) -> None:
     text = (report / "report.md").read_text()
     assert "bad: 1 of 6 replicates failed (loss is not finite); each scores chance error, 90.00 %." in text
     assert "6 (1 failed)" in text
-    assert "Published elsewhere, with other code, data splits and budgets, and not tested here: plain 13.80 %." in text
+    assert re.search(r"\| plain \| Someone et al. 2017 \| 13.80 \| 15.\d\d \| ", text)
 
 
 def test_every_markdown_table_is_rectangular(report: Path, hostile: Path) -> None:

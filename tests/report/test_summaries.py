@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from vaetune.report import comparisons, summaries
-from vaetune.report.evidence import Evidence, contrasts
+from vaetune.report.contrasts import contrasts
+from vaetune.report.evidence import Evidence
 from vaetune.report.statistics import two_way
 
 ARMS = {"svae": 0.10, "plain": 0.15, "dropout": 0.12}
@@ -48,10 +49,14 @@ def test_failed_replicates_count_in_errors_and_not_in_scales(execution: Callable
 
 def test_published_values_stand_beside_their_arm_only(execution: Callable) -> None:
     made = execution(ARMS)
-    made.study["published"] = {"plain": 0.138}
-    published = summaries.arms(made.assembled()).set_index("arm")["published"]
-    assert published["plain"] == 0.138
-    assert published.drop("plain").isna().all()
+    made.study["published"] = {"plain": {"one": 0.138, "two": 0.140}}
+    evidence = made.assembled()
+    table = summaries.published(evidence, summaries.arms(evidence))
+    assert table[["arm", "source", "published"]].to_numpy().tolist() == [
+        ["plain", "one", 0.138],
+        ["plain", "two", 0.14],
+    ]
+    assert list(table["test/error"]) == pytest.approx([evidence.errors["plain"].mean()] * 2)
 
 
 def test_curves_are_means_and_ranges_over_replicates(execution: Callable) -> None:
