@@ -78,7 +78,13 @@ class Recorder:
             if self._written.get((id, e["epoch"], name)) != repr(float(value))
         ]
         self._history += [
-            {"member_id": id, "epoch": epoch, "metric": name, "value": value, "time": datetime.fromtimestamp(at / 1000, UTC)}
+            {
+                "member_id": id,
+                "epoch": epoch,
+                "metric": name,
+                "value": value,
+                "time": datetime.fromtimestamp(at / 1000, UTC),
+            }
             for name, value, epoch, at in unwritten
         ]
         self._tracker.metrics(id, unwritten)
