@@ -66,4 +66,4 @@ class _Softplus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         x: Tensor = ctx.saved_tensors[0]
-        return grad * x.sigmoid()
+        return grad / x.neg().exp_().add_(1)
