@@ -7,7 +7,7 @@ are declared below.
     python -m vaetune.study regularizer_ablation                   fashion_mini, minutes on 2 cores
     python -m vaetune.study regularizer_ablation --preset smoke    digits, a minute: does everything work?
     python -m vaetune.study regularizer_ablation --preset paper    the MNIST network of Alemi et al. (2017), for GPUs
-    python -m vaetune.study regularizer_ablation --dataset mnist --set dataset.n_train=1000
+    python -m vaetune.study regularizer_ablation --preset mnist_1000    1,000 real digits (needs MNIST)
 
 Expected: the variational layer beats the plain network by a point or two on few images; how much of that a
 deterministic penalty or another regularizer also gives is the question. See the README for what was found.
@@ -225,4 +225,12 @@ PAPER = replace(
     },
 )
 
-PRESETS = {"smoke": SMOKE, "default": DEFAULT, "paper": PAPER}
+# The setting in which regularization has most to do: real digits, few of them.
+MNIST_1000 = replace(
+    DEFAULT,
+    dataset=DatasetConfig(name="mnist", n_train=1000, n_validation=2000),
+    space=shared(epochs=(30, 60), batches=(64, 128), rates=(3e-4, 3e-3)),
+    budget=replace(DEFAULT.budget, grace=10),
+)
+
+PRESETS = {"smoke": SMOKE, "default": DEFAULT, "mnist_1000": MNIST_1000, "paper": PAPER}

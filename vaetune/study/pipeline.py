@@ -95,8 +95,20 @@ def replications(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> lis
     winners = select.chosen(ledger, replace(study, arms=(arm,)))
     searches = study.budget.searches
     chosen = [parse(study, winners[arm.name, search].config) for search in range(searches)]
+    if study.replication.refit:
+        chosen = [_unpatient(c, ledger[ledger["config_hash"] == config.digest(c)]) for c in chosen]
     found: list[Member] = members.replicates(study, root, arm, chosen)
     return [Entry(member, "replicate", "", search=i % searches, number=i) for i, member in enumerate(found)]
+
+
+def _unpatient(chosen: Configuration, trained: pd.DataFrame) -> Configuration:
+    """A configuration that stops early, for training without validation images: at its usual best epoch instead."""
+    patience = chosen.training.patience
+    if not patience:
+        return chosen
+    selected = trained[(trained["phase"] == "select") & (trained["outcome"] == "finished")]
+    best = selected["epochs"].where(selected["epochs"] == selected["length"], selected["epochs"] - patience)
+    return config.override(chosen, {"training.patience": 0, "training.epochs": max(1, round(best.median()))})
 
 
 def parse(study: Study, text: str) -> Configuration:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vaetune import config
 from vaetune.study import Objective
+from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.tables import Tables
 from vaetune.tracking import Tracker
@@ -41,8 +42,11 @@ class Entry:
 class Recorder:
     """Writes each epoch and each end once, however often a worker that was replaced tells them."""
 
-    def __init__(self, tables: Tables, tracker: Tracker, console: Console, objective: Objective) -> None:
+    def __init__(
+        self, tables: Tables, tracker: Tracker, console: Console, objective: Objective, board: Board | None = None
+    ) -> None:
         self._tables, self._tracker, self._console, self._objective = tables, tracker, console, objective
+        self._board = board or Board()
         self._history: list[dict[str, Any]] = []
         self._ledger: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
@@ -88,6 +92,7 @@ class Recorder:
             for name, value, epoch, at in unwritten
         ]
         self._tracker.metrics(id, unwritten)
+        self._board.metrics(id, unwritten)
         if time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()
         return new
@@ -126,6 +131,7 @@ class Recorder:
         )
         self._ended.append(row)
         self._tracker.end(id, outcome, now)
+        self._board.end(id)
         self._console.finished(member.arm, outcome, objective)
         return entry
 

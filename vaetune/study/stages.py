@@ -14,6 +14,7 @@ from vaetune.datasets.base import Dataset
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, evaluate, plan, tuning
+from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.evaluate import Images, Measured
 from vaetune.study.execution import Execution
@@ -35,6 +36,7 @@ class Stages:
     reproducible: bool
     slots: int
     tracker: Tracker
+    board: Board
     console: Console
     interrupted: Callable[[], bool]
 
@@ -46,7 +48,7 @@ class Stages:
     def train(self, phases: Sequence[str]) -> None:
         """Runs those of search, select and replicate that are asked for, in one go."""
         tables, study = self.execution.tables, self.study
-        recorder = Recorder(tables, self.tracker, self.console, study.objective)
+        recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board)
         ledger = recorder.ledger()
         searched = ledger[ledger["phase"] == "search"]
         parallel = 1 if self.reproducible else max(1, -(-self.slots // (len(study.arms) * study.budget.searches)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vaetune.datasets.base import Dataset
 from vaetune.study import cluster
+from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.options import Options
@@ -32,7 +33,10 @@ def train(
         with cluster.connected(options.address, resources) as slots:
             tracker.check()
             with soft() as interrupted:
-                stages = Stages(ex, dataset, options.seed, options.reproducible, slots, tracker, console, interrupted)
+                board = Board(_beside(ex) / "tensorboard" if options.tensorboard else None)
+                stages = Stages(
+                    ex, dataset, options.seed, options.reproducible, slots, tracker, board, console, interrupted
+                )
                 for name, work in _work(phases, stages):
                     started = time.monotonic()
                     work()
@@ -44,6 +48,9 @@ def train(
         if options.tracking_uri:
             for title, url in links(options.tracking_uri, tracker.experiment_id).items():
                 console.note(f"{title}: {url}")
+    except KeyboardInterrupt:
+        outcome = "stopped"
+        raise
     finally:
         tracker.close(outcome)
         _write_runs(ex, runs)
@@ -64,14 +71,13 @@ def _tracker(options: Options, ex: Execution, console: Console, runs: list[dict[
     runs_before = ex.tables.read("runs")
     known = dict(zip(runs_before["own_id"], runs_before["run_id"], strict=True))
     git = ex.environment["git"]
-    spool = ex.storage.local or Path("runs", ex.study.name, ex.run)
 
     def on_run(own_id: str, run_id: str, experiment_id: str) -> None:
         runs.append({"own_id": own_id, "run_id": run_id, "experiment_id": experiment_id})
 
     return Tracker(
         options.tracking_uri,
-        spool=spool / "tracking",
+        spool=_beside(ex) / "tracking",
         experiment=ex.study.name,
         run=ex.run,
         say=console.note,
@@ -81,6 +87,11 @@ def _tracker(options: Options, ex: Execution, console: Console, runs: list[dict[
         | ({"mlflow.source.git.commit": git["revision"]} if git else {}),
         known=known,
     )
+
+
+def _beside(ex: Execution) -> Path:
+    """A local folder of the execution, for what cannot be written to S3 directly."""
+    return ex.storage.local or Path("runs", ex.study.name, ex.run)
 
 
 def _record(ex: Execution) -> dict[str, dict[str, str]]:
