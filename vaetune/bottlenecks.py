@@ -6,14 +6,13 @@ One interface: features h [..., B, H] and noise (None: the posterior mean) to a 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vaetune.elbo import half_square_norm, kl_normal, softplus
+from vaetune.elbo import half_square_norm, inverse_softplus, kl_normal, softplus
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import Linear
 from vaetune.noise import Noise
@@ -28,10 +27,20 @@ class Code(NamedTuple):
     penalty: Tensor | None
 
 
+class Latents(Protocol):
+    """What a configuration says about a latent layer."""
+
+    @property
+    def latents(self) -> int: ...
+
+    @property
+    def initial_sigma(self) -> float: ...
+
+
 class Bottleneck(nn.Module, ABC):
     """From h [..., B, features] to a code of `width` numbers; `mu` is the layer that every bottleneck shares."""
 
-    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+    def __init__(self, features: int, config: Latents) -> None:
         super().__init__()
         self.width = config.latents
         self.mu = Linear(features, config.latents)
@@ -121,10 +130,10 @@ class Gaussian(Bottleneck):
     b is set so that ρ = 0 gives the configuration's initial σ. σ is never below 1e-6, so the KL stays finite.
     """
 
-    def __init__(self, features: int, config: SupervisedVAEConfig) -> None:
+    def __init__(self, features: int, config: Latents) -> None:
         super().__init__(features, config)
         self.rho = Linear(features, config.latents)
-        self.offset = math.log(math.expm1(config.initial_sigma))
+        self.offset = inverse_softplus(config.initial_sigma)
 
     def forward(self, h: Tensor, noise: Noise | None) -> Code:
         mu = self.mu(h)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 from vaetune.errors import UserError, unknown
 
 if typing.TYPE_CHECKING:
-    from vaetune.models.base import Classifier
+    from vaetune.models.base import Model
 
 T = TypeVar("T")
 _PER_MEMBER = "per_member"
@@ -33,7 +33,7 @@ class ModelConfig:
 
     kind: ClassVar[str]
 
-    def build(self, shape: tuple[int, ...], classes: int) -> Classifier:
+    def build(self, shape: tuple[int, ...], classes: int) -> Model:
         """The model for images of `shape` (channels, height, width) with values in [0, 1]."""
         raise NotImplementedError
 
@@ -59,7 +59,8 @@ class TrainingConfig:
     `epochs` is the whole length; `learning_rate_decay` multiplies the rate every `decay_every` epochs;
     `ema` is the decay per step of the averaged weights that are scored (0: the last weights);
     `penalty_warmup` is the number of epochs over which the bottleneck's penalty rises linearly to its weight;
-    `patience` stops after that many epochs without a better validation NLL and keeps the best weights (0: never).
+    `patience` stops after that many epochs without a better validation NLL (or loss, where nothing is classified) and
+    keeps the best weights (0: never).
     """
 
     epochs: int = 30

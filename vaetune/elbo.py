@@ -6,16 +6,43 @@ over the batch. σ is a standard deviation throughout, never a variance or a log
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
 
 def kl_normal(mu: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) for μ, σ of shape [..., B, Z]: ½ Σ (μ² + σ² − 1) − Σ log σ (Kingma & Welling 2014, B)."""
     return (0.5 * (mu * mu + sigma * sigma - 1) - sigma.log()).sum(-1)
+
+
+def log_normal(x: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    """log N(x; μ, σ²) for [..., B, D], summed over D, all constants kept."""
+    return (-0.5 * ((x - mu) / sigma).square() - sigma.log() - _HALF_LOG_TWO_PI).sum(-1)
+
+
+def log_standard_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, I) for z [..., B, Z], summed over Z."""
+    return (-0.5 * z * z - _HALF_LOG_TWO_PI).sum(-1)
+
+
+def iwae(log_weights: Tensor) -> Tensor:
+    """log 1/K Σ exp(log w) over the first of [K, ...]: a lower bound of log p(x) (Burda et al. 2016, eq. 8)."""
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def bits_per_dimension(log_p: Tensor, dimensions: int, levels: int = 255) -> Tensor:
+    """−log₂ of the mass of one grey level per dimension, for log p(x) [..., B] in nats of images of `dimensions`.
+
+    `levels` is 255 for a density on [0, 1], whose levels lie 1/255 apart, and 1 where p(x) is a mass already.
+    Others add noise to x and count 256 levels; the two differ by log₂(256 / 255) = 0.006 bits.
+    """
+    return (math.log(levels) - log_p / dimensions) / math.log(2)
 
 
 def half_square_norm(mu: Tensor) -> Tensor:
@@ -45,6 +72,11 @@ def entropy(logits: Tensor) -> Tensor:
 def log_bernoulli(x: Tensor, logits: Tensor) -> Tensor:
     """log p(x) of independent Bernoulli pixels for x in [0, 1] and logits, both [..., B, D], summed over D."""
     return (x * logits - softplus(logits)).sum(-1)
+
+
+def inverse_softplus(y: float) -> float:
+    """The x with log(1 + eˣ) = y, for y > 0."""
+    return math.log(math.expm1(y))
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -60,6 +60,28 @@ class Classifier(Model):
         """The Frobenius norm of the μ head's weight, of shape [...]."""
 
 
+class Generative(Model):
+    """A model that decodes images from a latent z with prior N(0, I). What is unconditional ignores labels y."""
+
+    latents: int
+
+    @abstractmethod
+    def code(self, x: Tensor, noise: Noise | None = None, y: Tensor | None = None) -> Code:
+        """q(z|x) for images [..., B, C, H, W]; noise None gives the posterior's mean."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z) as images [..., B, C, H, W], for latents [..., B, Z]."""
+
+    @abstractmethod
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(x|z) [..., B] in nats per image."""
+
+    @abstractmethod
+    def log_weight(self, x: Tensor, y: Tensor | None, noise: Noise) -> Tensor:
+        """log p(x|z) + log p(z) − log q(z|x) [..., B] at one draw of z: its mean is the ELBO, see `elbo.iwae`."""
+
+
 def initialise(model: nn.Module, seed: int) -> None:
     """Draws every layer's parameters from a stream of its own, named by the layer's path in the model.
 

@@ -9,6 +9,7 @@ from vaetune.config import ModelConfig, per_member
 
 if TYPE_CHECKING:
     from vaetune.models.supervised_vae import SupervisedVAE
+    from vaetune.models.vae import VAE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,4 +54,30 @@ class SupervisedVAEConfig(ModelConfig):
         return SupervisedVAE(self, shape, classes)
 
 
-CATALOGUE: dict[str, type[ModelConfig]] = {config.kind: config for config in (SupervisedVAEConfig,)}
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(ModelConfig):
+    """Encoder, Gaussian posterior, decoder; the default is the 784-400-20 network of many tutorials.
+
+    `hidden` are the encoder's widths, the decoder's in reverse. `likelihood` names the one of `vaetune.likelihoods`;
+    `pixel_sigma` is a Gaussian's σ where it is fixed and where it begins when learned, which it is down to
+    `sigma_floor`, one grey level. `initial_sigma` is the posterior's. `beta` multiplies the KL in nats per image.
+    """
+
+    kind: ClassVar[str] = "vae"
+
+    hidden: tuple[int, ...] = (400,)
+    latents: int = 20
+    likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
+    pixel_sigma: float = per_member(0.1)
+    sigma_floor: float = 1 / 255
+    initial_sigma: float = 1.0
+    beta: float = per_member(1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> VAE:
+        """The model for images of `shape` (channels, height, width) in [0, 1]; labels are not used."""
+        from vaetune.models.vae import VAE
+
+        return VAE(self, shape, classes)
+
+
+CATALOGUE: dict[str, type[ModelConfig]] = {config.kind: config for config in (SupervisedVAEConfig, VAEConfig)}

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from vaetune import checkpoints
 from vaetune.datasets.splits import noisy_labels, split
+from vaetune.errors import UserError
 from vaetune.evaluation import replicate
+from vaetune.models.base import Classifier
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
@@ -130,6 +132,8 @@ def _measure(
             noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels)
         )
         model = member.configuration.model.build(tuple(development.images.shape[1:]), classes)
+        if not isinstance(model, Classifier):
+            raise UserError(f"model {member.configuration.model.kind!r} predicts no labels: nothing to evaluate yet")
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
         parameters = sum(p.numel() for p in model.parameters())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaetune.config import architecture
 from vaetune.evaluation import metrics
-from vaetune.models.base import Classifier, initialise
+from vaetune.models.base import Classifier, Model, initialise
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
@@ -45,7 +45,7 @@ class Progress:
 class Best:
     """The best epoch of a member that stops early: its validation scores and the weights that earned them."""
 
-    nll: float = math.inf
+    score: float = math.inf
     epoch: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -73,6 +73,7 @@ class Group:
         self.images, self.labels, self.classes = images, labels, classes
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
+        self.criterion = "val/nll" if isinstance(self.model, Classifier) else "val/loss"
         self._splits(splits)
         weight_decay = [m.configuration.training.weight_decay for m in members]
         self.adam = Adam(self.model, self.training.beta1, self.training.beta2, weight_decay)
@@ -81,7 +82,7 @@ class Group:
         self.ended: dict[str, dict[str, Tensor]] = {}
         self.epoch = 0
 
-    def _fresh(self, member: Member) -> Classifier:
+    def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(tuple(self.images.shape[1:]), self.classes)
         initialise(model, member.seeds.initial)
         return model.to(self.device)
@@ -123,17 +124,17 @@ class Group:
             return
         if self.training.patience:
             best = self.best[r]
-            if row.metrics["val/nll"] < best.nll:
+            if row.metrics[self.criterion] < best.score:
                 scores = {name: value for name, value in row.metrics.items() if name.startswith("val/")}
-                best = self.best[r] = Best(row.metrics["val/nll"], self.epoch, scores, self._scored_weights(r))
+                best = self.best[r] = Best(row.metrics[self.criterion], self.epoch, scores, self._scored_weights(r))
             row.metrics |= best.scores | {"best/epoch": float(best.epoch)}
             if self.epoch - best.epoch >= self.training.patience:
-                row.outcome, row.reason = "finished", f"no better validation NLL since epoch {best.epoch}"
+                row.outcome, row.reason = "finished", f"no better {self.criterion} since epoch {best.epoch}"
         if self.epoch >= self.training.epochs:
             row.outcome = "finished"
 
     def weights(self, r: int) -> dict[str, Tensor]:
-        """The weights that are scored of a member still here: averages if the study averages, the best with patience."""
+        """The scored weights of a member still here: averages if the study averages, with patience the best."""
         return self.best[r].weights or self._scored_weights(r)
 
     def _scored_weights(self, r: int) -> dict[str, Tensor]:
@@ -196,7 +197,7 @@ class Group:
             self.adam.load(r, tensors, numbers["steps"])
             scores = dict(numbers["best_scores"])
             weights = {name.removeprefix("best."): w for name, w in tensors.items() if name.startswith("best.")}
-            self.best[r] = Best(scores.get("val/nll", math.inf), numbers["best_epoch"], scores, weights)
+            self.best[r] = Best(scores.get(self.criterion, math.inf), numbers["best_epoch"], scores, weights)
         self.epoch = states[0][0]["epoch"]
 
     def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
@@ -243,14 +244,28 @@ class Group:
             return [{} for _ in self.members]
         with self._scored(), torch.inference_mode():
             batches = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
-            logits = torch.cat([self.model.predict(self._pixels(b)) for b in batches], 1)
-            y = self.labels[self.validation]
-            temperature = metrics.temperature(logits, y)
-            rows = {
-                "val/error": metrics.error(logits, y),
-                "val/nll": metrics.nll(logits, y),
-                "val/nll_scaled": metrics.nll(logits / temperature[:, None, None], y),
-                "val/temperature": temperature,
-            }
+            rows = self._classified(batches) if isinstance(self.model, Classifier) else self._mean_terms(batches)
         columns = {name: values.tolist() for name, values in rows.items()}
         return [{name: values[r] for name, values in columns.items()} for r in range(len(self.members))]
+
+    def _classified(self, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The scores [R] of predictions at the posterior mean, dropout off."""
+        assert isinstance(self.model, Classifier)
+        logits = torch.cat([self.model.predict(self._pixels(b)) for b in batches], 1)
+        y = self.labels[self.validation]
+        temperature = metrics.temperature(logits, y)
+        return {
+            "val/error": metrics.error(logits, y),
+            "val/nll": metrics.nll(logits, y),
+            "val/nll_scaled": metrics.nll(logits / temperature[:, None, None], y),
+            "val/temperature": temperature,
+        }
+
+    def _mean_terms(self, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The means [R] of the loss terms at full penalty; a member's noise is the same after every epoch."""
+        noise = Noise([torch.Generator(self.device).manual_seed(derive(f"{m.seeds.noise}/val")) for m in self.members])
+        sums: dict[str, Tensor] = {}
+        for batch in batches:
+            for name, term in self.model.terms(self._pixels(batch), self.labels[batch], noise).items():
+                sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + term.double().sum(-1)
+        return {name: total / self.validation.shape[1] for name, total in sums.items()}
