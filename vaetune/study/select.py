@@ -46,7 +46,7 @@ def chosen(ledger: pd.DataFrame, study: Study) -> dict[tuple[str, int], Candidat
     out: dict[tuple[str, int], Candidate] = {}
     selected = ledger[ledger["phase"] == "select"]
     scores = selected.assign(failures=selected["outcome"] == "failed").groupby(["arm", "search", "number"])
-    # Rounded: the same errors summed in another order are a tie.
+    # Rounded: as many errors are a tie, however their shares add up in floating point.
     means = scores[["failures", "objective", "tie"]].mean().round(12)
     ranked: dict[tuple[str, int], list[Candidate]] = {}
     for candidate in candidates(ledger, study):
