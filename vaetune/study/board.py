@@ -24,11 +24,11 @@ class Board:
         if id not in self._open:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._open[id] = SummaryWriter(str(self._folder / id))  # type: ignore[no-untyped-call]
+            self._open[id] = SummaryWriter(str(self._folder / id))
         for name, value, epoch, ms in rows:
-            self._open[id].add_scalar(name, value, epoch, ms / 1000)  # type: ignore[no-untyped-call]
+            self._open[id].add_scalar(name, value, epoch, ms / 1000)
 
     def end(self, id: str) -> None:
         """The member has ended: its file is closed."""
         if id in self._open:
-            self._open.pop(id).close()  # type: ignore[no-untyped-call]
+            self._open.pop(id).close()
