@@ -193,11 +193,12 @@ def _hints(cls: Any) -> dict[str, Any]:
 def _model_class(base: type[ModelConfig], kind: Any) -> type:
     from vaetune.models import configs  # the catalogue registers every model's configuration
 
-    if base is not ModelConfig and kind in (None, base.kind):
+    known = configs.CATALOGUE if base is ModelConfig else {base.kind: base}
+    if kind is None and base is not ModelConfig:
         return base
-    if kind not in configs.CATALOGUE:
-        raise unknown("model", str(kind), configs.CATALOGUE)
-    return configs.CATALOGUE[kind]
+    if not isinstance(kind, str) or kind not in known:
+        raise unknown("model", str(kind), known)
+    return known[kind]
 
 
 def _parse(hint: Any, value: Any, where: str) -> Any:
