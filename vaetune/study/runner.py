@@ -101,7 +101,10 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = self._install()
+
+    def _install(self) -> dict[int, Any]:
+        return {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -116,6 +119,7 @@ class _Signals:
     def soft(self) -> Iterator[Callable[[], bool]]:
         """Within, a first signal is only noted; raises KeyboardInterrupt at the end if there was one."""
         self._soft = True
+        self._install()  # again: Ray puts a handler of its own, which aborts, in the place of SIGTERM's
         try:
             yield lambda: bool(self.received)
         finally:
