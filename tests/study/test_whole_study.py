@@ -105,7 +105,9 @@ def same(a: Path, b: Path, table: str, key: str) -> None:
     left, right = (tables(run).read(table).drop(columns=VOLATILE, errors="ignore") for run in (a, b))
     order = [key, *[c for c in ("epoch", "metric", "evaluation", "example") if c in left]]
     left, right = (frame.sort_values(order, ignore_index=True) for frame in (left, right))
-    pd.testing.assert_frame_equal(left.drop(columns="time", errors="ignore"), right.drop(columns="time", errors="ignore"))
+    pd.testing.assert_frame_equal(
+        left.drop(columns="time", errors="ignore"), right.drop(columns="time", errors="ignore")
+    )
 
 
 def test_the_smoke_preset_from_nothing_to_a_report(tmp_path: Path) -> None:
@@ -193,7 +195,9 @@ def test_a_stopped_study_is_resumed_to_the_same_tables(
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vaetune.study", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ))
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)
+    )
 
 
 def wait_for_parts(study: Path, table: str) -> None:
@@ -207,13 +211,28 @@ def test_the_report_is_rebuilt_from_the_tables_alone(micro: Path, finished: Path
     before = (finished / "report" / "report.md").read_text()
     (finished / "report" / "report.md").unlink()
     storage = finished.parents[1]
-    arguments = ["--storage", str(storage), "--seed", "3", "--reproducible", "--resume", finished.name, "--phase", "report"]
+    arguments = [
+        "--storage",
+        str(storage),
+        "--seed",
+        "3",
+        "--reproducible",
+        "--resume",
+        finished.name,
+        "--phase",
+        "report",
+    ]
     code = (
         "import sys; from vaetune.study.__main__ import main; code = main(sys.argv[1:]); "
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(micro), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
+        [sys.executable, "-c", code, str(micro), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"

@@ -52,7 +52,10 @@ def create(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping
     """A new execution with its study.json and environment.json."""
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     execution = Execution(study, run, Storage(options.storage).below(f"{study.name}/{run}"))
-    execution.storage.write("study.json", _pretty(resolved(loaded, study, options, run, dataset_info)))
+    try:
+        execution.storage.write("study.json", _pretty(resolved(loaded, study, options, run, dataset_info)))
+    except OSError as error:
+        raise UserError(f"--storage {options.storage} cannot be written: {error}") from error
     execution.write_environment(**environment())
     return execution
 

@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vaetune.datasets.base import Dataset
+from vaetune.storage import Storage
 from vaetune.study import cluster
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.options import Options
 from vaetune.study.stages import Stages
-from vaetune.tracking import Tracker, about, links
+from vaetune.tracking import Tracker, about, backup, links
 
 Soft = Callable[[], AbstractContextManager[Callable[[], bool]]]
 
@@ -40,7 +41,9 @@ def train(
                 for name, work in _work(phases, stages):
                     started = time.monotonic()
                     work()
+                    tracker.flush(timeout=10)
                     _write_runs(ex, runs)
+                    backup.copy(options.tracking_uri, Storage(options.storage))
                     ex.write_environment(wall_seconds={name: round(time.monotonic() - started, 1)})
                     if interrupted():
                         break
@@ -52,7 +55,7 @@ def train(
         outcome = "stopped"
         raise
     finally:
-        tracker.close(outcome)
+        tracker.close(outcome, timeout=10 if outcome == "stopped" else 60)
         _write_runs(ex, runs)
 
 
