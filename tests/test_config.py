@@ -176,9 +176,18 @@ def test_members_share_everything_but_the_numbers_of_their_own(section: str) -> 
 
 
 OTHER = {
-    **{"trunk": [8], "latents": 3, "bottleneck": "gaussian", "decoder": [4]},
-    **{"epochs": 31, "batch_size": 3, "decay_every": 2, "penalty_warmup": 1, "patience": 1},
-    **{"name": "digits", "n_train": 7, "n_validation": 8},
+    "trunk": [8],
+    "latents": 3,
+    "bottleneck": "gaussian",
+    "decoder": [4],
+    "epochs": 31,
+    "batch_size": 3,
+    "decay_every": 2,
+    "penalty_warmup": 1,
+    "patience": 1,
+    "name": "digits",
+    "n_train": 7,
+    "n_validation": 8,
 }
 
 
