@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +60,34 @@ def mirror_folder(tmp_path: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(data))
     return folder
+
+
+class Server:
+    """A publisher on the loopback interface that remembers what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        requests = self.requests = []
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_request(self, code: object = "-", size: object = "-") -> None:
+                requests.append(self.path)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        self.url = f"http://127.0.0.1:{self.http.server_port}/"
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server(mirror_folder: Path) -> Iterator[Server]:
+    server = Server(mirror_folder)
+    yield server
+    server.close()

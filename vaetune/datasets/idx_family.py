@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
-from vaetune.datasets import idx
+from vaetune.datasets import idx, published
 from vaetune.datasets.base import Dataset, Images, Request
-from vaetune.datasets.download import fetch_gzipped
-from vaetune.datasets.locks import locked
-from vaetune.datasets.roots import missing, search_roots, writable_roots
+from vaetune.datasets.download import fetch
 from vaetune.errors import UserError
 
 
@@ -69,33 +66,22 @@ class IdxDataset(Dataset):
 
 def locate(name: str, source: Source, request: Request) -> Path:
     """The folder with all four files; fetches them if asked to and raises `UserError` if they are nowhere."""
-    tried = []
-    for root in search_roots(request.root):
-        for below in source.folders:
-            folder = root / below
-            absent = [file.name for file in source.files if _path(folder, file) is None]
-            if not absent:
-                return folder
-            tried.append((folder, f"without {', '.join(absent)}" if folder.is_dir() else "no such folder"))
-    target = writable_roots(request.root)[0]
-    ways = [way.format(root=shlex.quote(str(target))) for way in source.ways]
-    if request.download:
-        try:
-            return _fetch(target / source.folders[0], source)
-        except UserError as error:
-            raise UserError("\n  ".join([f"{error}\nOther ways to get it:", *ways])) from error
-    here = f" --data-root {shlex.quote(str(request.root))}" if request.root else ""
-    ways.insert(0, f"python -m vaetune.datasets fetch {name}{here}  (from the publisher, as --download does)")
-    raise missing(name, tried, [f"{file.name}[.gz]" for file in source.files], ways)
+    return published.locate(
+        name,
+        request,
+        folders=source.folders,
+        expected=[f"{file.name}[.gz]" for file in source.files],
+        absent=lambda folder: [file.name for file in source.files if _path(folder, file) is None],
+        fetch=lambda folder: _fetch(folder, source),
+        ways=source.ways,
+    )
 
 
-def _fetch(folder: Path, source: Source) -> Path:
-    with locked(folder):
-        for file in source.files:
-            if _path(folder, file) is None:
-                urls = [f"{mirror}{file.name}.gz" for mirror in source.mirrors]
-                fetch_gzipped(urls, folder / file.name, file.sha256)
-    return folder
+def _fetch(folder: Path, source: Source) -> None:
+    for file in source.files:
+        if _path(folder, file) is None:
+            urls = [f"{mirror}{file.name}.gz" for mirror in source.mirrors]
+            fetch(urls, folder / file.name, f"sha256:{file.sha256}", gzipped=True)
 
 
 def _path(folder: Path, file: IdxFile) -> Path | None:
