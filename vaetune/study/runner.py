@@ -15,7 +15,7 @@ from typing import Any
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset, digest
 from vaetune.errors import UserError
-from vaetune.study import Study, cluster, execution
+from vaetune.study import Study, cluster, execution, lock
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.load import Loaded
@@ -34,7 +34,7 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     signals = _Signals()
     resume = _resume_command(options, ex)
     try:
-        with signals:
+        with lock.held(ex.storage), signals:
             _phases(options, ex, dataset, console, signals)
     except KeyboardInterrupt:
         console.close()
@@ -65,12 +65,13 @@ def dataset_info(study: Study, dataset: Dataset) -> dict[str, Any]:
 
 def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console, signals: _Signals) -> None:
     wanted = [options.phase] if options.phase else list(PHASES)
-    if any(phase != "report" for phase in wanted):
+    training = [phase for phase in wanted if phase not in ("report", "publish")]
+    if training:
         # Everything heavy is behind this: a report alone needs neither Ray nor torch.
         cluster.prepare(options.address)
         from vaetune.study.training import train
 
-        train([p for p in wanted if p != "report"], options, ex, dataset, console, signals.soft)
+        train(training, options, ex, dataset, console, signals.soft)
     if "report" in wanted:
         from vaetune.report.render import render
 
@@ -78,6 +79,15 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         render(ex.storage)
         ex.write_environment(wall_seconds={"report": round(time.monotonic() - started, 1)})
         console.note(f"report: {ex.storage.uri}/report/report.html")
+    if "publish" in wanted:
+        if options.tracking_uri is None:
+            console.note("publish: skipped, because tracking is off")
+            return
+        from vaetune.study.publish import publish
+
+        started = time.monotonic()
+        publish(options, ex, dataset, console)
+        ex.write_environment(wall_seconds={"publish": round(time.monotonic() - started, 1)})
 
 
 def _resume_command(options: Options, ex: Execution) -> str:
