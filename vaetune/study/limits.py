@@ -36,6 +36,7 @@ STUDY = {
     "budget.reseeds": COUNT,
     "budget.searches": COUNT,
     "budget.max_failures": SHARE,
+    "budget.stall": POSITIVE,
     "replication.n": COUNT,
     "replication.samples": COUNT,
     "resources.cpus": POSITIVE,

@@ -6,6 +6,7 @@ takes a group over, after a kill or in a resumed study, finds them there and emi
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import warnings
@@ -19,14 +20,19 @@ from numpy.typing import NDArray
 from ray import tune
 
 from vaetune import checkpoints
-from vaetune.checkpoints import Checkpoint
+from vaetune.checkpoints import Checkpoint, CheckpointError
 from vaetune.config import digest, to_json
 from vaetune.datasets.splits import noisy_labels, split
 from vaetune.storage import Storage
-from vaetune.study.members import GroupSpec
+from vaetune.study import snapshots
+from vaetune.study.members import GroupSpec, replicate_id
+from vaetune.study.watchdog import Watchdog
+from vaetune.tracking.parts import decodes
 from vaetune.training import routes
 from vaetune.training.group import Group, Progress, Split
 from vaetune.training.seeds import Member
+
+_log = logging.getLogger(__name__)
 
 REPORT_EVERY = 1.0
 """Seconds of training after which a result is due; a rung and the end are reported at once."""
@@ -46,8 +52,10 @@ class GroupTrainable(tune.Trainable):
         classes: int,
         storage: Storage,
         refit: bool,
+        stall: float,
     ) -> None:
         self.routes = routes.configure()
+        self.watchdog = Watchdog(stall)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         with warnings.catch_warnings():
             # The arrays are shared read-only with the other workers of this node; nothing here writes to them.
@@ -72,15 +80,18 @@ class GroupTrainable(tune.Trainable):
         self.groups: list[Group] = []
         self.by_id = {member.id: member for member in spec.members}
         try:
-            self._recover()
+            self._join(spec.members)
         except Exception:  # noqa: BLE001 - as in `_epoch`
             self.groups = []
             self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
 
-    def _recover(self) -> None:
-        """Members that stand at different epochs train as groups of their own, one after the other."""
+    def _join(self, members: Sequence[Member]) -> None:
+        """Makes groups of members, from their checkpoints where there are any.
+
+        Members that stand at different epochs train as groups of their own, one after the other.
+        """
         states: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
-        for member in self.spec.members:
+        for member in members:
             found = self._found(member)
             if found is not None:
                 self.seconds[member.id] = found.config["seconds"]
@@ -90,19 +101,22 @@ class GroupTrainable(tune.Trainable):
                     continue
             states.setdefault(found.config["epoch"] if found else 0, []).append((member, found))
         for epoch in sorted(states, reverse=True):
-            members = [member for member, _ in states[epoch]]
-            splits = [self._split(member) for member in members]
-            group = Group(members, splits, self.images, self.labels, self.classes, self.device)
+            together = [member for member, _ in states[epoch]]
+            splits = [self._split(member) for member in together]
+            group = Group(together, splits, self.images, self.labels, self.classes, self.device)
             if epoch:
                 group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
             self.groups.append(group)
 
     def _found(self, member: Member) -> Checkpoint | None:
         """The member's checkpoint, if there is one of this very configuration and these seeds."""
+        found: Checkpoint | None = None
         if checkpoints.finished(self.storage, member.id):
-            found: Checkpoint | None = checkpoints.load(self.storage, member.id)
-        else:
-            found = checkpoints.resume_point(self.storage, member.id)
+            try:
+                found = checkpoints.load(self.storage, member.id)
+            except CheckpointError as error:
+                _log.warning("%s; training it again", error)
+        found = found or checkpoints.resume_point(self.storage, member.id)
         return found if found and found.config["identity"] == _identity(member) else None
 
     def _split(self, member: Member) -> Split:
@@ -118,23 +132,30 @@ class GroupTrainable(tune.Trainable):
         started = time.monotonic()
         while self.groups:
             group = self.groups[0]
+            self.watchdog.beat()
             self._epoch(group)
             if not group.members:
-                self.groups.pop(0)
+                self.groups.remove(group)
             if group.epoch in self.spec.rungs or time.monotonic() - started >= REPORT_EVERY:
                 break
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
             self._save_partials(self.groups[0])
+        self.watchdog.rest()
         return {"rows": self._rows(), "device": self.device}
 
     def _epoch(self, group: Group) -> None:
         started, members = time.perf_counter(), list(group.members)
         try:
             progress = group.run_epoch()
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             # Whatever a model raises ends its own members only, with the traceback in the ledger.
-            self._fail(members, traceback.format_exc())
             group.members = []
+            if not _out_of_memory(error):
+                self._fail(members, traceback.format_exc())
+            elif len(members) > 1:
+                self._halve(members)
+            else:
+                self._fail(members, f"out of memory: {error}; a smaller batch or model, or more memory, may help")
             return
         spent = (time.perf_counter() - started) / len(members)
         for row in progress:
@@ -143,6 +164,25 @@ class GroupTrainable(tune.Trainable):
             self.history[row.id].append(entry)
             if row.outcome:
                 self._end(row, group)
+        if self.spec.phase == "replicate" and decodes(group.model):
+            self._snapshot(group)
+
+    def _halve(self, members: Sequence[Member]) -> None:
+        """What is too large for the memory together goes on as two groups, from its last checkpoints."""
+        _log.warning("out of memory with %d members in one group: going on with half as many", len(members))
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        for member in members:
+            self.seconds[member.id], self.history[member.id], self.emitted[member.id] = 0.0, [], 0
+        middle = len(members) // 2
+        self._join(members[:middle])
+        self._join(members[middle:])
+
+    def _snapshot(self, group: Group) -> None:
+        """Keeps states of the arm's first replicate, which is the one of whom pictures are shown."""
+        for r, member in enumerate(group.members):
+            if member.id == replicate_id(member.arm, 0) and snapshots.due(group.epoch, group.training.epochs):
+                snapshots.write(self.storage, member.id, group.epoch, group.weights(r))
 
     def _end(self, row: Progress, group: Group) -> None:
         self.outcomes[row.id] = (row.outcome, row.reason)
@@ -201,6 +241,11 @@ class GroupTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing, likewise."""
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _identity(member: Member) -> str:
