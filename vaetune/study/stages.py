@@ -66,6 +66,7 @@ class Stages:
             "classes": self.dataset.classes,
             "storage": self.execution.storage,
             "refit": study.replication.refit,
+            "stall": study.budget.stall,
         }
         pipeline = Pipeline(study, self.root, phases, phase, recorder)
         if pipeline.exhausted:

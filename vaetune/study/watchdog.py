@@ -19,12 +19,10 @@ def _exit() -> None:
 
 
 class Watchdog:
-    """Runs `end` in a thread of its own once `limit` seconds pass between two calls of `beat`, while it is `watching`."""
+    """Runs `end`, in a thread of its own, once `limit` seconds have passed since a beat that no rest followed."""
 
-    def __init__(
-        self, limit: float, end: Callable[[], None] = _exit, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._limit, self._end, self._clock = limit, end, clock
+    def __init__(self, limit: float, end: Callable[[], None] = _exit) -> None:
+        self._limit, self._end = limit, end
         self._last: float | None = None
         self._changed = threading.Condition()
         threading.Thread(target=self._watch, daemon=True, name="vaetune-watchdog").start()
@@ -32,7 +30,7 @@ class Watchdog:
     def beat(self) -> None:
         """There was progress, or work begins."""
         with self._changed:
-            self._last = self._clock()
+            self._last = time.monotonic()
             self._changed.notify()
 
     def rest(self) -> None:
@@ -47,7 +45,7 @@ class Watchdog:
                 if self._last is None:
                     self._changed.wait()
                     continue
-                left = self._last + self._limit - self._clock()
+                left = self._last + self._limit - time.monotonic()
                 if left <= 0:
                     self._end()
                     self._last = None
