@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vaetune.datasets import open_dataset
-from vaetune.datasets.background import KINDS
 from vaetune.datasets.base import digest
+from vaetune.datasets.patterns import KINDS
 from vaetune.errors import UserError
 
 DIGITS = open_dataset("digits").development()
@@ -19,25 +19,8 @@ def test_white_stays_white_and_black_shows_the_background(kind: str) -> None:
     assert (images.images >= DIGITS.images).all()
     assert (images.images[DIGITS.images == 255] == 255).all()
     behind = images.images[DIGITS.images == 0]
-    assert abs(behind.mean() - 127.5) < 3
-    assert behind.std() > 30
-
-
-def test_noise_is_uniform_and_its_pixels_are_independent() -> None:
-    noise = KINDS["noise"](np.random.default_rng(0), 200, 28, 28)
-    counts = np.bincount(noise.ravel(), minlength=256)
-    expected = noise.size / 256
-    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
-    assert abs(np.corrcoef(noise[:, :, :-1].ravel(), noise[:, :, 1:].ravel())[0, 1]) < 0.02
-
-
-@pytest.mark.parametrize(("height", "width"), [(28, 28), (8, 5), (1, 1)])
-def test_texture_is_smooth_along_both_axes(height: int, width: int) -> None:
-    texture = KINDS["texture"](np.random.default_rng(0), 100, height, width).astype(int)
-    assert texture.shape == (100, height, width)
-    for axis in (1, 2):
-        steps = np.abs(np.diff(texture, axis=axis))
-        assert steps.max(initial=0) <= 255 / 4 + 1  # a grain of four pixels
+    assert behind.std() > 30 or kind == "blank"
+    assert behind.any() != (kind == "blank")
 
 
 def test_every_image_and_split_has_a_background_of_its_own() -> None:
@@ -62,7 +45,7 @@ def test_the_pixels_are_the_same_everywhere(kind: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("background", "write background:noise"),
+        ("background", "write background:KIND,NAME"),
         ("background:noise", "write background:noise,mnist"),
         ("background:nois,digits", "unknown background 'nois': did you mean 'noise'"),
         ("background:noise,digts", "unknown dataset 'digts': did you mean 'digits'"),

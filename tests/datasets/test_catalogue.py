@@ -12,7 +12,17 @@ from vaetune.datasets import CATALOGUE, open_dataset
 from vaetune.datasets.base import Images, digest
 from vaetune.errors import UserError
 
-PACKAGED = ("fashion_mini", "digits", "shapes", "four_points", "background:noise,digits", "background:texture,digits")
+PACKAGED = (
+    "fashion_mini",
+    "digits",
+    "shapes",
+    "four_points",
+    "conjoint_toy",
+    "background:noise,digits",
+    "background:patches,digits",
+    "rotated:digits",
+    "pairs:digits::rotated:digits",
+)
 HEAVY = ("torch", "torchvision", "sklearn", "scipy", "pandas", "pyarrow", "ray", "mlflow")
 
 
@@ -48,6 +58,7 @@ def test_what_every_dataset_promises(name: str) -> None:
         assert images.labels.min() >= 0
         assert images.labels.max() == dataset.classes - 1
     assert digest(dataset.development()) == digest(dataset.development()) != digest(dataset.sealed_test())
+    assert CATALOGUE[name.partition(":")[0]].training_images in (None, len(dataset.development()))
 
 
 def test_the_digest_sees_pixels_labels_and_shape() -> None:

@@ -15,20 +15,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """The module below `vaetune.datasets`, and what a name of the family carries after ":" (nothing for most)."""
+    """The module below `vaetune.datasets`, and what a name of the family carries after ":" (nothing for most).
+
+    `training_images` is the size of the development split where the name alone tells it: checks may then refuse a
+    split before anything is read.
+    """
 
     module: str
     argument: str = ""
+    training_images: int | None = None
 
 
 CATALOGUE: dict[str, Entry] = {
-    "fashion_mini": Entry("fashion_mini"),
-    "digits": Entry("digits"),
-    "mnist": Entry("mnist"),
-    "fashion_mnist": Entry("fashion_mnist"),
-    "shapes": Entry("shapes"),
-    "four_points": Entry("four_points"),
-    "background": Entry("background", "noise|texture,NAME"),
+    "fashion_mini": Entry("fashion_mini", training_images=5_000),
+    "digits": Entry("digits", training_images=1_437),
+    "mnist": Entry("mnist", training_images=60_000),
+    "fashion_mnist": Entry("fashion_mnist", training_images=60_000),
+    "cifar10": Entry("cifar10", training_images=50_000),
+    "svhn": Entry("svhn", training_images=73_257),
+    "usps": Entry("usps", training_images=7_291),
+    "shapes": Entry("shapes", training_images=9_216),
+    "four_points": Entry("four_points", training_images=1_024),
+    "conjoint_toy": Entry("conjoint_toy", training_images=1_024),
+    "binarized": Entry("binarized", "NAME"),
+    "background": Entry("background", "KIND,NAME"),
+    "rotated": Entry("rotated", "NAME"),
+    "pairs": Entry("pairs", "NAME::NAME"),
     "folder": Entry("folder", "NAME[@SIZE][,grey]"),
 }
 

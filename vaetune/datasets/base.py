@@ -13,16 +13,21 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """One split: `images` uint8 [N, C, H, W], `labels` int64 [N]; either may be read-only or a memory map."""
+    """One split: `images` uint8 [N, C, H, W], `labels` int64 [N]; either may be read-only or a memory map.
+
+    `groups` int64 [N] says which images must not be parted, as those of one person: see `vaetune.datasets.splits`.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         assert self.images.dtype == np.uint8, self.images.dtype
         assert self.labels.dtype == np.int64, self.labels.dtype
         assert self.images.ndim == 4, self.images.shape
         assert self.labels.shape == self.images.shape[:1], (self.images.shape, self.labels.shape)
+        assert self.groups is None or (self.groups.dtype == np.int64 and self.groups.shape == self.labels.shape)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -13,7 +13,6 @@ from vaetune.study import Arm, BestOf, Comparison, Study, limits
 from vaetune.study.space import combined, configuration, draws
 
 SIGNIFICANCE = 0.05
-TRAINING_IMAGES = {"fashion_mini": 5_000, "digits": 1_437, "mnist": 60_000, "fashion_mnist": 60_000}
 
 
 def check(study: Study) -> None:
@@ -159,7 +158,7 @@ def _data(study: Study, configurations: list[Configuration]) -> None:
     family = name.partition(":")[0]
     if family not in CATALOGUE:
         raise UserError(f"study {study.name!r}, dataset.name: {unknown('dataset', family, CATALOGUE)}")
-    images = TRAINING_IMAGES.get(family)
+    images = CATALOGUE[family].training_images
     if images is None:  # the size is known once the files are read; the split refuses then
         return
     for dataset in {c.dataset for c in configurations}:
