@@ -18,7 +18,22 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 def kl_normal(mu: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) for μ, σ of shape [..., B, Z]: ½ Σ (μ² + σ² − 1) − Σ log σ (Kingma & Welling 2014, B)."""
-    return (0.5 * (mu * mu + sigma * sigma - 1) - sigma.log()).sum(-1)
+    return kl_normal_each(mu, sigma).sum(-1)
+
+
+def kl_normal_each(mu: Tensor, sigma: Tensor) -> Tensor:
+    """The summands of `kl_normal`, one a latent: [..., B, Z]."""
+    return 0.5 * (mu * mu + sigma * sigma - 1) - sigma.log()
+
+
+def free_bits(kl: Tensor, free: Tensor) -> Tensor:
+    """Σ_j max(λ, E_batch KL_j) for KL [..., B, Z] and λ [...] in nats per latent, shared out over the batch: [..., B].
+
+    Kingma et al. (2016), eq. 15: a latent whose mean KL over this batch is below λ gets no gradient. The maximum of
+    each example's own KL_j, another reading, would also punish latents that only some images need.
+    """
+    free = free[..., None, None]
+    return torch.where(kl.mean(-2, keepdim=True) > free, kl, free).sum(-1)
 
 
 def log_normal(x: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
@@ -76,7 +91,7 @@ def log_bernoulli(x: Tensor, logits: Tensor) -> Tensor:
 
 def inverse_softplus(y: float) -> float:
     """The x with log(1 + eˣ) = y, for y > 0."""
-    return math.log(math.expm1(y))
+    return y + math.log(-math.expm1(-y))
 
 
 def softplus(x: Tensor) -> Tensor:

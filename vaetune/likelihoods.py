@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetune import elbo
-from vaetune.models.configs import VAEConfig
+from vaetune.models.configs import GenerativeConfig
 
 
 class Likelihood(nn.Module, ABC):
@@ -32,7 +32,7 @@ class Likelihood(nn.Module, ABC):
 class Bernoulli(Likelihood):
     """Outputs are logits. For grey images Σ x log p + (1 − x) log(1 − p) is used as it stands, which is no density."""
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: GenerativeConfig) -> None:
         super().__init__()
 
     def log_prob(self, x: Tensor, out: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Gaussian(Likelihood):
 
     sigma: Tensor
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: GenerativeConfig) -> None:
         super().__init__()
         self.register_buffer("sigma", torch.tensor(config.pixel_sigma), persistent=False)
 
@@ -66,7 +66,7 @@ class GaussianLearned(Likelihood):
 
     outputs = 2
 
-    def __init__(self, config: VAEConfig) -> None:
+    def __init__(self, config: GenerativeConfig) -> None:
         super().__init__()
         self.floor = config.sigma_floor
         self.offset = elbo.inverse_softplus(config.pixel_sigma - config.sigma_floor)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vaetune.convolutions import ConvolutionStack, MirroredStack
+from vaetune.models.configs import GenerativeConfig
 from vaetune.noise import Noise
 
 # oneDNN takes a product of more multiply-adds than this in the whole stack, and leaves the others to MKL.
@@ -75,3 +77,39 @@ class MLP(nn.Module):
             if self.dropout is not None:
                 x = self.dropout(x, noise)
         return x
+
+
+class Encoder(nn.Module):
+    """Images [..., B, *shape], and `context` further numbers where there are any, to features [..., B, outputs]."""
+
+    def __init__(self, shape: Sequence[int], config: GenerativeConfig, context: int = 0) -> None:
+        super().__init__()
+        self.convolutions = ConvolutionStack(tuple(shape), config.convolutions) if config.convolutions else None
+        features = math.prod(self.convolutions.outputs if self.convolutions else shape)
+        self.mlp = MLP(features + context, config.hidden)
+        self.outputs = self.mlp.outputs
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = (x if self.convolutions is None else self.convolutions(x)).flatten(-3)
+        out: Tensor = self.mlp(h if context is None else torch.cat((h, context), -1), None)
+        return out
+
+
+class Decoder(nn.Module):
+    """Latents [..., B, inputs] to `channels` planes of the images' height and width, flat: [..., B, channels·H·W]."""
+
+    def __init__(self, inputs: int, shape: Sequence[int], channels: int, config: GenerativeConfig) -> None:
+        super().__init__()
+        self.mlp = MLP(inputs, config.hidden[::-1])
+        stack = config.convolutions
+        self.convolutions = MirroredStack(tuple(shape), stack, channels) if stack else None
+        outputs = math.prod(self.convolutions.inputs if self.convolutions else (channels, *shape[1:]))
+        self.outputs = Linear(self.mlp.outputs, outputs)
+
+    def forward(self, z: Tensor) -> Tensor:
+        out: Tensor = self.outputs(self.mlp(z, None))
+        if self.convolutions is None:
+            return out
+        h = functional.relu(out, inplace=True)
+        planes: Tensor = self.convolutions(h.reshape(*h.shape[:-1], *self.convolutions.inputs))
+        return planes.flatten(-3)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaetune.bottlenecks import Code
 from vaetune.config import ModelConfig
+from vaetune.errors import UserError
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 
@@ -30,6 +31,16 @@ class Model(nn.Module, ABC):
         self.config = config
         self.shape = tuple(shape)
         self.classes = classes
+
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """Raises `UserError` unless images x [..., B, C, H, W] and labels y [..., B] are of this model's kind."""
+        found = tuple(x.shape[-3:])
+        if found != self.shape:
+            expected, got = ("x".join(map(str, shape)) for shape in (self.shape, found))
+            raise UserError(f"this model was built for images of {expected} (channels, height, width), found {got}")
+        wrong = y[(y < 0) | (y >= self.classes)]
+        if len(wrong):
+            raise UserError(f"this model was built for labels from 0 to {self.classes - 1}, found {wrong[0].item()}")
 
     @abstractmethod
     def terms(self, x: Tensor, y: Tensor, noise: Noise | None, penalty_scale: float = 1.0) -> dict[str, Tensor]:
@@ -66,6 +77,10 @@ class Generative(Model):
     latents: int
 
     @abstractmethod
+    def observed(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """The images that the likelihood scores: x [..., B, C, H, W], or binary draws from it."""
+
+    @abstractmethod
     def code(self, x: Tensor, noise: Noise | None = None, y: Tensor | None = None) -> Code:
         """q(z|x) for images [..., B, C, H, W]; noise None gives the posterior's mean."""
 
@@ -79,7 +94,7 @@ class Generative(Model):
 
     @abstractmethod
     def log_weight(self, x: Tensor, y: Tensor | None, noise: Noise) -> Tensor:
-        """log p(x|z) + log p(z) − log q(z|x) [..., B] at one draw of z: its mean is the ELBO, see `elbo.iwae`."""
+        """log p(x|z) + log p(z) − log q(z|x) [..., B] of observed images at one draw of z; see `elbo.iwae`."""
 
 
 def initialise(model: nn.Module, seed: int) -> None:

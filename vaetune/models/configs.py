@@ -8,8 +8,33 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from vaetune.config import ModelConfig, per_member
 
 if TYPE_CHECKING:
+    from vaetune.models.gaussian_vae import GaussianVAE
     from vaetune.models.supervised_vae import SupervisedVAE
-    from vaetune.models.vae import VAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolutions:
+    """A convolutional stack, one number a layer in each list; shapes are inferred, the decoder mirrors it."""
+
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    paddings: tuple[int, ...]
+
+
+def halving(*channels: int) -> Convolutions:
+    """Layers of kernel 4, stride 2, padding 1: each halves height and width."""
+    n = len(channels)
+    return Convolutions(channels=channels, kernels=(4,) * n, strides=(2,) * n, paddings=(1,) * n)
+
+
+NETWORKS = {
+    "conv28": halving(32, 64),
+    "conv32": halving(32, 64, 128),
+    "conv64": halving(32, 32, 64, 64),
+    "conv128": halving(32, 32, 64, 64, 128),
+}
+"""Stacks by the side of the images they are for: 28 leaves 7x7, the others 4x4 (64 as in Burgess et al. 2018)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +80,62 @@ class SupervisedVAEConfig(ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEConfig(ModelConfig):
-    """Encoder, Gaussian posterior, decoder; the default is the 784-400-20 network of many tutorials.
+class GenerativeConfig(ModelConfig):
+    """What every model with a decoder says about it.
 
-    `hidden` are the encoder's widths, the decoder's in reverse. `likelihood` names the one of `vaetune.likelihoods`;
-    `pixel_sigma` is a Gaussian's σ where it is fixed and where it begins when learned, which it is down to
-    `sigma_floor`, one grey level. `initial_sigma` is the posterior's. `beta` multiplies the KL in nats per image.
+    The encoder is `convolutions` (None: none), then hidden layers of the widths `hidden`; the decoder mirrors both.
+    `likelihood` names the one of `vaetune.likelihoods`; `pixel_sigma` is a Gaussian's σ where it is fixed, and where
+    it begins when it is learned for every pixel, which it is down to `sigma_floor` (one grey level).
+    `binarize` draws every pixel anew, as 0 or 1 with its grey value as probability, each time an image is seen
+    (Salakhutdinov & Murray 2008); for one fixed draw an image take the dataset binarized:NAME.
     """
 
-    kind: ClassVar[str] = "vae"
-
+    convolutions: Convolutions | None = None
     hidden: tuple[int, ...] = (400,)
     latents: int = 20
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned"] = "bernoulli"
     pixel_sigma: float = per_member(0.1)
     sigma_floor: float = 1 / 255
-    initial_sigma: float = 1.0
-    beta: float = per_member(1.0)
+    binarize: bool = False
 
-    def build(self, shape: tuple[int, ...], classes: int) -> VAE:
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(GenerativeConfig):
+    """Gaussian posterior and prior; the default is the 784-400-20 network of many tutorials.
+
+    `initial_sigma` is where the posterior's σ begins. `beta` multiplies the KL in nats per image (Higgins et al. 2017).
+    With a `capacity` C, in nats, it multiplies |KL − C| (Burgess et al. 2018, eq. 8) and `training.penalty_warmup`
+    raises C from 0 instead of β. `free_bits` are nats per latent that cost nothing (Kingma et al. 2016, eq. 15).
+    """
+
+    kind: ClassVar[str] = "vae"
+
+    initial_sigma: float = 1.0
+    kl: Literal["analytic", "monte_carlo"] = "analytic"
+    beta: float = per_member(1.0)
+    capacity: float = per_member(0.0)
+    free_bits: float = per_member(0.0)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> GaussianVAE:
         """The model for images of `shape` (channels, height, width) in [0, 1]; labels are not used."""
         from vaetune.models.vae import VAE
 
         return VAE(self, shape, classes)
 
 
-CATALOGUE: dict[str, type[ModelConfig]] = {config.kind: config for config in (SupervisedVAEConfig, VAEConfig)}
+@dataclass(frozen=True, kw_only=True)
+class CVAEConfig(VAEConfig):
+    """A VAE whose encoder and decoder are told the label (Sohn et al. 2015)."""
+
+    kind: ClassVar[str] = "cvae"
+
+    def build(self, shape: tuple[int, ...], classes: int) -> GaussianVAE:
+        """The model for images of `shape` (channels, height, width) in [0, 1] and labels below `classes`."""
+        from vaetune.models.cvae import CVAE
+
+        return CVAE(self, shape, classes)
+
+
+CATALOGUE: dict[str, type[ModelConfig]] = {
+    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig)
+}

@@ -31,6 +31,10 @@ class SupervisedVAE(Classifier):
         super().__init__(config, shape, classes)
         if config.reconstruction and config.decoder is None:
             raise UserError("model.reconstruction needs model.decoder, the decoder's hidden widths, e.g. [256, 256]")
+        if config.decoder is not None and not config.reconstruction:
+            raise UserError(
+                "model.decoder is never trained while model.reconstruction is 0: give it a weight or no decoder"
+            )
         pixels = math.prod(shape)
         self.trunk = MLP(pixels, config.trunk, config.dropout)
         self.bottleneck = CATALOGUE[config.bottleneck](self.trunk.outputs, config)

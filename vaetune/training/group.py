@@ -74,6 +74,7 @@ class Group:
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
         self.criterion = "val/nll" if isinstance(self.model, Classifier) else "val/loss"
+        self.model.check(images, labels)
         self._splits(splits)
         weight_decay = [m.configuration.training.weight_decay for m in members]
         self.adam = Adam(self.model, self.training.beta1, self.training.beta2, weight_decay)
