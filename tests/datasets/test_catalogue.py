@@ -61,6 +61,12 @@ def test_what_every_dataset_promises(name: str) -> None:
     assert CATALOGUE[name.partition(":")[0]].training_images in (None, len(dataset.development()))
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_published_sizes_are_those_of_the_files(name: str) -> None:
+    module = importlib.import_module(f"vaetune.datasets.{name}")
+    assert CATALOGUE[name].training_images == module.SOURCE.files[0].shape[0]
+
+
 def test_the_digest_sees_pixels_labels_and_shape() -> None:
     pixels, labels = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 1, 0, 1])
     changed = pixels.copy()

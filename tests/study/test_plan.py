@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from vaetune.config import Configuration
-from vaetune.datasets import open_dataset
-from vaetune.datasets.fashion_mnist import SOURCE as FASHION
-from vaetune.datasets.mnist import SOURCE as MNIST
 from vaetune.errors import UserError
 from vaetune.study import (
     Arm,
@@ -24,7 +21,7 @@ from vaetune.study import (
     SupervisedVAEConfig,
     TrainingConfig,
 )
-from vaetune.study.checks import TRAINING_IMAGES, smallest_n
+from vaetune.study.checks import smallest_n
 from vaetune.study.plan import check, costs, disk, render_estimate, render_plan, rungs, search_epochs
 
 
@@ -139,13 +136,6 @@ def test_smallest_n_is_the_first_that_check_accepts(family: int, least: int) -> 
     check(changed(comparisons=comparisons, replication=Replication(n=least)))
     with pytest.raises(UserError, match=f"replication.n={least}"):
         check(changed(comparisons=comparisons, replication=Replication(n=least - 1)))
-
-
-def test_the_sizes_of_the_datasets_are_theirs() -> None:
-    for name in ("digits", "fashion_mini"):
-        assert TRAINING_IMAGES[name] == len(open_dataset(name).development())
-    assert TRAINING_IMAGES["mnist"] == MNIST.files[0].shape[0]
-    assert TRAINING_IMAGES["fashion_mnist"] == FASHION.files[0].shape[0]
 
 
 def test_rungs_lie_below_the_length() -> None:
