@@ -265,7 +265,13 @@ def _predictions(own: str, wrong: np.ndarray, rng: np.random.Generator) -> pd.Da
         "target": target.astype(np.int16),
         "predicted": ((target + wrong) % CLASSES).astype(np.int16),
         "correct": ~wrong,
-        "log_loss": np.where(wrong, 2.5, 0.1).astype(np.float32),
+        "log_loss": np.where(wrong, 1 + 3 * rng.random(m), 0.3 * rng.random(m)).astype(np.float32),
         "confidence": (0.7 + 0.2 * rng.random(m)).astype(np.float32),
     }
-    return pd.concat([pd.DataFrame(columns), pd.DataFrame({**columns, "evaluation": "k_sample"})], ignore_index=True)
+    return pd.concat(
+        [
+            pd.DataFrame(columns),
+            pd.DataFrame({**columns, "evaluation": "k_sample", "correct": True, "log_loss": np.float32(0)}),
+        ],
+        ignore_index=True,
+    )

@@ -88,6 +88,17 @@ def test_holm_makes_a_family_stricter_than_its_member() -> None:
     assert together.detectable > alone.detectable
 
 
+def test_holm_holds_for_the_equivalence_tests_too() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = (rng.random((2, N, 1000)) < 0.1).astype(float)
+    contrast = Contrast("a − b", "", (("a", 1.0), ("b", -1.0)), ours - theirs)
+    errors = {"a": ours, "b": theirs}
+    alone = judge([contrast], errors, ONE_SEARCH, 0.015)[0]
+    together = judge([contrast] * 4, errors, ONE_SEARCH, 0.015)[0]
+    assert (alone.outcome, together.outcome) == ("equivalent", "undecided")
+    assert together.equivalence_adjusted == pytest.approx(4 * alone.equivalence)
+
+
 def test_three_searches_are_the_unit_of_inference() -> None:
     search = np.array([0, 1, 2, 0, 1, 2, 0, 1])
     low, high = losses(0.05), losses(0.10)

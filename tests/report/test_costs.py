@@ -33,6 +33,12 @@ def test_the_winner_at_half_and_at_full_budget(execution: Callable) -> None:
     assert row["full_budget"] == pytest.approx(0.10)
 
 
+def test_a_reseeded_run_that_failed_counts_as_the_worst(execution: Callable) -> None:
+    made = execution(ARMS, trials=8)
+    made.ledger.loc[made.ledger["trial_id"] == "svae.s0-k1-r0", "objective"] = np.nan
+    assert costs.ledger(made.assembled()).loc[0, "full_budget"] == pytest.approx((0.11 + 0.10) / 2)
+
+
 def test_the_winner_of_an_objective_to_maximize(execution: Callable) -> None:
     made = execution(ARMS, trials=8)
     made.study["objective"]["direction"] = "maximize"

@@ -133,6 +133,15 @@ def test_every_table_is_written_twice_with_the_same_numbers(report: Path) -> Non
     assert arms.loc["svae", "test/error"] == pytest.approx(0.05, abs=0.01)  # a fraction, not per cent
 
 
+def test_the_table_of_comparisons_says_what_the_arms_say(report: Path) -> None:
+    arms = pd.read_csv(report / "arms.csv").set_index("arm")["test/error"]
+    row = pd.read_csv(report / "comparisons.csv").set_index("comparison").loc["svae − plain"]
+    assert row["difference"] == pytest.approx(arms["svae"] - arms["plain"])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert row["relative_reduction"] == pytest.approx(1 - arms["svae"] / arms["plain"])
+    assert row["verdict"] == "better"
+
+
 def test_the_page_loads_nothing(report: Path) -> None:
     page = (report / "report.html").read_text()
     for tag, attributes in Tags(page).found:

@@ -71,8 +71,8 @@ def _block(block: Block) -> str:
                 config={"displaylogo": False, "displayModeBar": False, "responsive": True},
             )
             state = "" if block.folded else " open"
-            numbers = f"<details{state}><summary>The numbers</summary>{_table(block.table)}{_note(block.table.note)}</details>"
-            return _figure(block.title, block.note, picture + numbers)
+            numbers = f"<summary>The numbers</summary>{_table(block.table)}{_note(block.table.note)}"
+            return _figure(block.title, block.note, f"{picture}<details{state}>{numbers}</details>")
 
 
 def _figure(title: str, note: str, inner: str) -> str:

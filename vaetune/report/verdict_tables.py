@@ -58,9 +58,10 @@ def verdict_blocks(verdicts: Sequence[Verdict]) -> list[Card | Figure | Table | 
             "P(improvement)": of("probability_of_improvement", number),
             "Detectable, points": of("detectable", percent),
         },
-        "Before adjustment. The bootstrap draws replicates and test examples again; the sign flips use replicates "
-        "only. P(improvement): how often a replicate of the first arm errs less than one of the second. Detectable: "
-        "the smallest true difference that this standard error finds at Holm's strictest step with power 0.8.",
+        "Before adjustment. The bootstrap draws replicates and test examples again; the sign flips draw replicates "
+        "only, so their p is conditional on these test examples. P(improvement): how often a replicate of the first "
+        "arm errs less than one of the second. Detectable: the smallest true difference that this standard error finds "
+        "at Holm's strictest step with power 0.8.",
     )
     picture = Figure(
         "forest", "Differences in test error, with 95 % intervals", figures.forest(verdicts), forest, folded=False
