@@ -26,7 +26,7 @@ def test_ids() -> None:
     assert members.trial_id(several, SVAE, 1, 7) == "svae.s1-0007"
     assert members.candidate_id(STUDY, SVAE, 0, 0, 1) == "svae-k0-r1"
     assert members.candidate_id(several, SVAE, 1, 2, 0) == "svae.s1-k2-r0"
-    assert members.replicate_id(SVAE, 3) == "svae-rep03"
+    assert members.replicate_id(SVAE.name, 3) == "svae-rep03"
     assert repr(members.GroupSpec("svae-rep00", "replicate", ())) == "svae-rep00"
 
 

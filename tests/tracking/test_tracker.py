@@ -18,7 +18,7 @@ import pytest
 from vaetune.errors import UserError
 from vaetune.tracking import Tracker, address
 from vaetune.tracking import pump as pump_module
-from vaetune.tracking.server import load
+from vaetune.tracking.server import load, translated
 from vaetune.tracking.spool import Spool
 
 Make = Callable[..., Tracker]
@@ -309,7 +309,7 @@ def test_a_locked_database_is_waited_for(
             from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
             refused.set()
-            with tracker._pump.server._translated():  # type: ignore[union-attr]
+            with translated():
                 raise MlflowException(
                     "(sqlite3.OperationalError) database is locked", error_code=TEMPORARILY_UNAVAILABLE
                 )

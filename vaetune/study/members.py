@@ -34,9 +34,9 @@ def candidate_id(study: Study, arm: Arm, search: int, rank: int, reseed: int) ->
     return f"{arm.name}{_suffix(study, search)}-k{rank}-r{reseed}"
 
 
-def replicate_id(arm: Arm, replicate: int) -> str:
+def replicate_id(arm: str, replicate: int) -> str:
     """The id of an arm's replicate."""
-    return f"{arm.name}-rep{replicate:02d}"
+    return f"{arm}-rep{replicate:02d}"
 
 
 def search_stream(arm: Arm, search: int) -> str:
@@ -65,7 +65,9 @@ def replicates(study: Study, root: int, arm: Arm, configurations: Sequence[Confi
     """Replicate i of the i-th chosen configuration (one a search, in turn), paired across arms by its seeds."""
     stream = f"replicate/{arm.replicate_stream}"
     return [
-        Member(replicate_id(arm, i), arm.name, configurations[i % len(configurations)], _seeds(study, root, stream, i))
+        Member(
+            replicate_id(arm.name, i), arm.name, configurations[i % len(configurations)], _seeds(study, root, stream, i)
+        )
         for i in range(study.replication.n)
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PHASES = ("search", "select", "replicate", "evaluate", "report")
+PHASES = ("search", "select", "replicate", "evaluate", "report", "publish")
 
 
 @dataclass(frozen=True, kw_only=True)

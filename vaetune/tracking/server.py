@@ -81,8 +81,8 @@ class Server:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.experiment_id = ""
+        self.client: Any = None
         self._mlflow: Any = None
-        self._client: Any = None
 
     def open(self, experiment: str, ensure_parent: Callable[[], str]) -> str:
         """Finds or makes the database, the experiment and, through `ensure_parent`, the parent run; returns its id.
@@ -92,8 +92,8 @@ class Server:
         self._mlflow = load()
         local = self.uri.startswith("sqlite:")
         try:
-            with address.locked(address.database(self.uri)) if local else nullcontext(), self._translated():
-                self._client = self._mlflow.MlflowClient(self.uri)
+            with address.locked(address.database(self.uri)) if local else nullcontext(), translated():
+                self.client = self._mlflow.MlflowClient(self.uri)
                 self.experiment_id = self._experiment(experiment)
                 return ensure_parent()
         except Denied as error:
@@ -106,8 +106,8 @@ class Server:
 
     def describe(self, tag: str, text: str) -> None:
         """Sets a tag of the experiment."""
-        with self._translated():
-            self._client.set_experiment_tag(
+        with translated():
+            self.client.set_experiment_tag(
                 self.experiment_id, limits.name(tag), limits.value(text, limits.EXPERIMENT_TAG)
             )
 
@@ -121,26 +121,26 @@ class Server:
 
     def create(self, name: str, tags: Mapping[str, str], time_ms: int) -> str:
         """A new run's id."""
-        with self._translated():
-            run = self._client.create_run(
+        with translated():
+            run = self.client.create_run(
                 self.experiment_id, start_time=time_ms, tags=_tags(tags), run_name=limits.value(name, limits.NAME)
             )
             return str(run.info.run_id)
 
     def reopen(self, run_id: str) -> None:
         """Sets a run that ended to running again."""
-        with self._translated():
-            self._client.update_run(run_id, status="RUNNING")
+        with translated():
+            self.client.update_run(run_id, status="RUNNING")
 
     def end(self, run_id: str, status: str, time_ms: int) -> None:
         """`status` is MLflow's: FINISHED, FAILED or KILLED."""
-        with self._translated():
-            self._client.set_terminated(run_id, status=status, end_time=time_ms)
+        with translated():
+            self.client.set_terminated(run_id, status=status, end_time=time_ms)
 
     def delete(self, run_id: str) -> None:
         """Moves a run to MLflow's bin."""
-        with self._translated():
-            self._client.delete_run(run_id)
+        with translated():
+            self.client.delete_run(run_id)
 
     def params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Logs parameters: the same ones again are fine, others under the same name are `Refused`."""
@@ -148,42 +148,42 @@ class Server:
             self._mlflow.entities.Param(limits.name(key), limits.value(item, limits.PARAM))
             for key, item in params.items()
         ]
-        with self._translated():
+        with translated():
             for batch in _batches(entities, limits.PARAMS_A_CALL):
-                self._client.log_batch(run_id, params=batch)
+                self.client.log_batch(run_id, params=batch)
 
     def tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Sets tags; the last value stays."""
         entities = [self._mlflow.entities.RunTag(key, item) for key, item in _tags(tags).items()]
-        with self._translated():
+        with translated():
             for batch in _batches(entities, limits.TAGS_A_CALL):
-                self._client.log_batch(run_id, tags=batch)
+                self.client.log_batch(run_id, tags=batch)
 
     def metrics(self, run_id: str, rows: Sequence[Row]) -> None:
         """Logs at most `limits.METRICS_A_CALL` finite values in one call; the same tuple twice is stored once."""
         entities = [
             self._mlflow.entities.Metric(limits.name(key), value, time_ms, step) for key, value, step, time_ms in rows
         ]
-        with self._translated():
-            self._client.log_batch(run_id, metrics=entities)
+        with translated():
+            self.client.log_batch(run_id, metrics=entities)
 
     def artifact(self, run_id: str, path: Path, folder: str) -> None:
         """Uploads a file, or a folder with all that is in it."""
-        with self._translated():
+        with translated():
             if path.is_dir():
-                self._client.log_artifacts(run_id, str(path), folder or None)
+                self.client.log_artifacts(run_id, str(path), folder or None)
             else:
-                self._client.log_artifact(run_id, str(path), folder or None)
+                self.client.log_artifact(run_id, str(path), folder or None)
 
     def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
+        found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(self._client.create_experiment(name, artifact_location=self._artifacts(name)))
+                return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
             except self._mlflow.exceptions.MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                     raise
-                found = self._client.get_experiment_by_name(name)
+                found = self.client.get_experiment_by_name(name)
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"MLflow's experiment {name!r} was deleted from {address.shown(self.uri)}: restore it with `mlflow "
@@ -201,8 +201,8 @@ class Server:
     def _search(self, condition: str) -> list[Known]:
         found, token = [], None
         while True:
-            with self._translated():
-                page = self._client.search_runs(
+            with translated():
+                page = self.client.search_runs(
                     [self.experiment_id],
                     condition,
                     max_results=1000,
@@ -214,21 +214,23 @@ class Server:
             if not token:
                 return found
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self._mlflow.exceptions.MlflowException as error:
-            why = _short(str(error))
-            if error.error_code in _DENIED:
-                raise Denied(why) from error
-            if error.error_code in _REFUSED or _foreign(why):
-                raise Refused(why) from error
-            raise Away(why) from error
-        except FileNotFoundError as error:
-            raise Refused(str(error)) from error
-        except OSError as error:  # of requests, too
-            raise Away(_short(str(error))) from error
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """MLflow's and the network's errors as `Away`, `Denied` and `Refused`."""
+    try:
+        yield
+    except load().exceptions.MlflowException as error:
+        why = _short(str(error))
+        if error.error_code in _DENIED:
+            raise Denied(why) from error
+        if error.error_code in _REFUSED or _foreign(why):
+            raise Refused(why) from error
+        raise Away(why) from error
+    except FileNotFoundError as error:
+        raise Refused(str(error)) from error
+    except OSError as error:  # of requests, too
+        raise Away(_short(str(error))) from error
 
 
 def _foreign(why: str) -> bool:

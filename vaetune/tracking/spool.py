@@ -17,12 +17,15 @@ Event = list[Any]
 """["begin" | "metrics" | "end" | "artifact", *arguments], of JSON types."""
 
 
+FILE = "tracking.jsonl"
+
+
 class Spool:
     """`append` from any thread; `read` and `commit` from one. Lines survive the process, not the machine (no fsync)."""
 
     def __init__(self, folder: Path, uri: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "tracking.jsonl"
+        self.path = folder / FILE
         # One cursor for each server: going on with another one writes everything that is still here to that one too.
         self._cursor = folder / f"tracking-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.cursor"
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)

@@ -29,9 +29,12 @@ TITLES = {
 _TEST = ("test/error", "test/nll", "test/nll_scaled", "test/brier", "test/ece_scaled", "gap/error")
 
 
-def about(study: Mapping[str, Any]) -> dict[str, str]:
-    """The experiment's tags for a study (as in its study.json): the note and the saved views."""
-    tags = {"mlflow.note.content": note(study)}
+def about(study: Mapping[str, Any], report: tuple[str, str] | None = None) -> dict[str, str]:
+    """The experiment's tags for a study (as in its study.json): the note and the saved views.
+
+    `report` are MLflow's ids of the experiment and of an execution that has its report, which the note then leads to.
+    """
+    tags = {"mlflow.note.content": note(study, report)}
     now = time.time_ns() // 1_000_000
     for key, state in _views(study["objective"]).items():
         deflated = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
@@ -40,20 +43,26 @@ def about(study: Mapping[str, Any]) -> dict[str, str]:
     return tags
 
 
-def links(uri: str, experiment_id: str) -> dict[str, str]:
-    """Deep links to the three views, by title. For a database they lead to `LOCAL`, where it has to be served first.
+def links(uri: str, experiment_id: str, run_id: str = "") -> dict[str, str]:
+    """Deep links to the three views, by title, and with a `run_id` to that execution's report.
 
-    They hold the view's key alone: beside a filter or an order in the address the page drops the view's columns and
-    grouping. Without the workflow's type it would open in another mode, and empty.
+    For a database they lead to `LOCAL`, where it has to be served first. Those to views hold the view's key alone:
+    beside a filter or an order in the address the page drops the view's columns and grouping. Without the workflow's
+    type it would open in another mode, and empty.
     """
     base = address.shown(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL
     runs = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     modes = {ARMS: "&compareRunsMode=CHART"}
-    return {title: f"{runs}&viewStateShareKey={key}{modes.get(key, '')}" for key, title in TITLES.items()}
+    views = {title: f"{runs}&viewStateShareKey={key}{modes.get(key, '')}" for key, title in TITLES.items()}
+    return views | ({"Report": f"{base}/{_report(experiment_id, run_id)}"} if run_id else {})
 
 
-def note(study: Mapping[str, Any]) -> str:
-    """The experiment's description in Markdown, from study.json."""
+def _report(experiment_id: str, run_id: str) -> str:
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html"
+
+
+def note(study: Mapping[str, Any], report: tuple[str, str] | None = None) -> str:
+    """The experiment's description in Markdown, from study.json; `report` are the ids of experiment and run."""
     dataset, objective, budget = study["dataset_info"], study["objective"], study["budget"]
     facts = (
         f"**Data** {dataset['name']}: {dataset['n_train']} training, {dataset['n_validation']} validation and "
@@ -61,15 +70,15 @@ def note(study: Mapping[str, Any]) -> str:
         f"validation; the test set is opened for replicates only. **Budget** of each arm {budget['trials']} trials, "
         f"then {study['replication']['n']} replicates on fresh seeds."
     )
+    where = f"[report]({_report(*report)}) of `{study['run']}`" if report else "report in the execution's folder"
     caution = (
-        "Trials are early-stopped and selected, so they compare nothing: replicates do. The report in the execution's "
-        "folder has the intervals and verdicts."
+        "**How to read it** Trials are early-stopped and selected, so they compare nothing: replicates do. Charts show "
+        f"every run's course; intervals and verdicts are in the {where}."
     )
-    lines = [f"## {study['name']}", "", study["hypothesis"], "", facts, ""]
+    lines = [f"## {study['name']}", "", f"**Hypothesis** {study['hypothesis']}", "", caution, "", facts, ""]
     lines += ["| arm | what differs | searched |", "|---|---|---|", *(_arm(arm) for arm in study["arms"]), ""]
     declared = [f"- {item['name']}: {item['question']}" for item in study["comparisons"]]
     lines += ["**Declared in advance**", "", *declared, ""] if declared else []
-    lines.append(caution)
     return "\n".join(lines)
 
 

@@ -1,0 +1,174 @@
+"""PUBLISH: report, pictures and each arm's best replicate to MLflow, from what the phases before wrote."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vaetune import checkpoints
+from vaetune.config import digest
+from vaetune.datasets.base import Dataset
+from vaetune.datasets.splits import split
+from vaetune.errors import UserError
+from vaetune.models.base import Model
+from vaetune.report import summaries
+from vaetune.report.evidence import gather
+from vaetune.study import Objective, snapshots
+from vaetune.study.console import Console
+from vaetune.study.execution import Execution
+from vaetune.study.members import replicate_id
+from vaetune.study.options import Options
+from vaetune.study.pipeline import parse
+from vaetune.study.tracked import Tracked, beside, record
+from vaetune.tracking import about, links, pictures, spool
+from vaetune.tracking.card import card
+from vaetune.tracking.models import Release
+from vaetune.tracking.parts import decodes, parts
+from vaetune.tracking.publisher import Publisher
+
+EXAMPLES = 4
+PICTURED = 64
+
+
+def publish(options: Options, ex: Execution, dataset: Dataset, console: Console) -> None:
+    """Puts everything up once. A server that is away costs a line here, and `--phase publish` later."""
+    try:
+        _publish(options, ex, dataset, console)
+    except UserError as error:
+        if options.phase == "publish":
+            raise
+        console.note(f"publish: {error}; do it later with --resume {ex.run} --phase publish")
+
+
+def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console) -> None:
+    assert options.tracking_uri is not None
+    replicates = ex.tables.read("replicates").drop_duplicates("replicate_id", keep="last")
+    if replicates.empty:
+        raise UserError(f"run {ex.run} has no measured replicates: let the phase evaluate finish first")
+    _deliver(options, ex, console)
+    publisher = Publisher(options.tracking_uri, ex.study.name, ex.run)
+    study, (experiment_id, run_id) = record(ex), publisher.ids
+    publisher.files({"report.html": ex.storage.read("report/report.html")}, "report")
+    for tag, text in about(study, publisher.ids).items():
+        publisher.describe(tag, text)
+    by_arm = summaries.arms(gather(ex.storage)).set_index("arm")
+    scores = _scores(ex, replicates)
+    said: Counter[str] = Counter()
+    for arm in ex.study.arms:
+        finished = replicates[(replicates["arm"] == arm.name) & (replicates["outcome"] == "finished")]
+        if finished.empty:
+            console.note(f"publish: no replicate of {arm.name} finished, so it has no model")
+            continue
+        best = load(ex, _best(finished, ex.study.objective), dataset)
+        shown = {each["name"]: each for each in study["arms"]}[arm.name]
+        found = parts(best.model, best.images[:EXAMPLES])
+        release = Release(
+            study=ex.study.name,
+            arm=arm.name,
+            run=ex.run,
+            replicate_id=best.id,
+            parts=found,
+            files=best.files,
+            card=card(study, shown, by_arm.loc[arm.name].to_dict(), best.id, best.parameters, list(found)),
+            score=scores[arm.name],
+            minimize=ex.study.objective.direction == "minimize",
+            basis=_basis(study),
+        )
+        said[publisher.model(release)] += 1
+        if replicate_id(arm.name, 0) in set(finished["replicate_id"]):
+            _pictures(publisher, ex, dataset, arm.name)
+    for what, models in said.items():
+        console.note(f"published {models} model{'s' * (models > 1)}: {what}")
+    for title, url in links(options.tracking_uri, experiment_id, run_id).items():
+        console.note(f"{title}: {url}")
+
+
+def _deliver(options: Options, ex: Execution, console: Console) -> None:
+    """Writes what an earlier process could not."""
+    if not (beside(ex) / "tracking" / spool.FILE).exists():
+        return
+    tracked = Tracked(options, ex, console)
+    tracked.tracker.start()
+    try:
+        tracked.tracker.check()
+        tracked.tracker.flush()
+    finally:
+        tracked.tracker.close("finished")
+        tracked.write()
+
+
+def _best(finished: pd.DataFrame, objective: Objective) -> str:
+    """The replicate that is best on validation; the first where replicates were fitted on validation images too."""
+    column = finished.get(objective.metric)
+    if column is None or column.isna().all():
+        return str(finished.sort_values("replicate")["replicate_id"].iloc[0])
+    by = [objective.metric] + ([objective.tie] if objective.tie in finished else [])
+    ascending = [objective.direction == "minimize"] + [True] * (len(by) - 1)
+    return str(finished.sort_values(by, ascending=ascending)["replicate_id"].iloc[0])
+
+
+def _scores(ex: Execution, replicates: pd.DataFrame) -> dict[str, float]:
+    """What executions are compared by: each arm's mean validation score, of replicates or else of re-seeded members."""
+    metric = ex.study.objective.metric
+    if metric in replicates and replicates[metric].notna().all():
+        return {str(arm): float(score) for arm, score in replicates.groupby("arm")[metric].mean().items()}
+    ledger = ex.tables.read("ledger").drop_duplicates("trial_id", keep="last")
+    selected = ledger[(ledger["phase"] == "select") & (ledger["outcome"] == "finished")]
+    means = selected.groupby(["arm", "number"])["objective"].mean().groupby("arm")
+    best = means.min() if ex.study.objective.direction == "minimize" else means.max()
+    return {str(arm): float(score) for arm, score in best.items()}
+
+
+def _basis(study: Mapping[str, Any]) -> str:
+    """Scores compare between executions on the same images, split alike, by the same metric."""
+    return digest(
+        {"data": study["dataset_info"]["digest"], "dataset": study["dataset"], "objective": study["objective"]}
+    )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A replicate with its weights, its checkpoint's files, and validation images [N, C, H, W] of its split."""
+
+    id: str
+    model: Model
+    files: Mapping[str, bytes]
+    images: Tensor
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
+    """A replicate as its checkpoint has it; raises `UserError` where that is missing or damaged."""
+    checkpoint = checkpoints.load(ex.storage, id)
+    configuration = parse(ex.study, json.dumps(checkpoint.config["configuration"]))
+    development = dataset.development()
+    model = configuration.model.build(tuple(development.images.shape[1:]), dataset.classes)
+    model.load_state_dict(checkpoint.weights)
+    data, seed = configuration.dataset, checkpoint.config["seeds"]["split"]
+    _, validation = split(development.labels, data.n_validation, data.n_train, seed)
+    images = torch.from_numpy(development.images[validation[:PICTURED]]).float() / 255
+    files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in ("config.json", "weights.safetensors")}
+    return Loaded(id, model.requires_grad_(False), files, images)
+
+
+def _pictures(publisher: Publisher, ex: Execution, dataset: Dataset, arm: str) -> None:
+    """What replicate 0 of an arm with a decoder made of the same images, epoch by epoch."""
+    replicate = load(ex, replicate_id(arm, 0), dataset)
+    model, images = replicate.model, replicate.images
+    if not decodes(model):
+        return
+    for epoch, weights in snapshots.read(ex.storage, replicate.id):
+        model.load_state_dict(weights)
+        publisher.picture(pictures.reconstructions(model, images), f"{arm}/reconstruction", epoch)
+        publisher.picture(pictures.traversals(model, images), f"{arm}/traversal", epoch)

@@ -1,0 +1,57 @@
+"""An execution's `Tracker`, and the table of MLflow's ids that belongs to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaetune.study.console import Console
+from vaetune.study.execution import Execution
+from vaetune.study.options import Options
+from vaetune.tracking import Tracker, about
+
+
+class Tracked:
+    """The tracker of an execution; `write` puts the ids of new runs into the table `runs`."""
+
+    def __init__(self, options: Options, ex: Execution, console: Console) -> None:
+        self._tables = ex.tables
+        self._new: list[dict[str, str]] = []
+        study = record(ex)
+        before = ex.tables.read("runs")
+        git = ex.environment["git"]
+        data = study["dataset_info"]
+        self.tracker = Tracker(
+            options.tracking_uri,
+            spool=beside(ex) / "tracking",
+            experiment=ex.study.name,
+            run=ex.run,
+            say=console.note,
+            on_run=self._on_run,
+            about=about(study),
+            tags={"vaetune.preset": options.preset, "vaetune.data": data["digest"], "vaetune.seed": str(options.seed)}
+            | {"vaetune.hypothesis": ex.study.hypothesis}
+            | ({"mlflow.source.git.commit": git["revision"]} if git else {}),
+            known=dict(zip(before["own_id"], before["run_id"], strict=True)),
+        )
+
+    def write(self) -> None:
+        """The list is filled by the tracker's thread."""
+        new = self._new[:]
+        del self._new[: len(new)]
+        self._tables.append("runs", new)
+
+    def _on_run(self, own_id: str, run_id: str, experiment_id: str) -> None:
+        self._new.append({"own_id": own_id, "run_id": run_id, "experiment_id": experiment_id})
+
+
+def beside(ex: Execution) -> Path:
+    """A local folder of the execution, for what cannot be written to S3 directly."""
+    return ex.storage.local or Path("runs", ex.study.name, ex.run)
+
+
+def record(ex: Execution) -> dict[str, Any]:
+    """study.json."""
+    found: dict[str, Any] = json.loads(ex.storage.read("study.json"))
+    return found
