@@ -58,8 +58,8 @@ def _curves(table: pd.DataFrame) -> list[Figure | Text]:
             "Validation error of the replicates by epoch, %",
             figures.learning_curves(table),
             Table("curves", "Validation error by epoch, %: mean of the replicates", few, columns),
-            "Line: mean of the replicates. Band: from the least to the greatest. Grey: the other arms' means. The "
-            "score of a replicate is that of the weights at the end of its training.",
+            "Line: mean of the replicates that are still training. Band: from the least to the greatest. Grey: the "
+            "other arms' means. The score of a replicate is that of the weights at the end of its training.",
         )
     ]
 
@@ -88,7 +88,9 @@ def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> list[Table | Tex
 
 def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:
     objective = found.study["objective"]
-    score: Callable[[float], str] = percent if objective["metric"].endswith("error") else number
+    share = objective["metric"].endswith("error")
+    score: Callable[[float], str] = percent if share else number
+    unit = ", %" if share else ""
     columns = {
         "Arm": word("arm"),
         "Hyper-parameters": of("hyperparameters", count),
@@ -101,8 +103,8 @@ def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:
         "Search time": of("search_seconds", duration),
         "Select time": of("select_seconds", duration),
         "Replicate time": of("replicate_seconds", duration),
-        "Winner at half budget": of("half_budget", score),
-        "Winner at full budget": of("full_budget", score),
+        f"Winner at half budget{unit}": of("half_budget", score),
+        f"Winner at full budget{unit}": of("full_budget", score),
     }
     return [
         Figure(

@@ -66,6 +66,7 @@ def forest(verdicts: Sequence[Verdict]) -> go.Figure:
         figure.add_annotation(
             text=points(verdict.estimate.mean), x=1, xref="paper", y=place + 0.3, xanchor="right", showarrow=False
         )
+    figure.update_layout(showlegend=True)
     figure.update_yaxes(visible=False, range=[-0.5, len(verdicts) - 0.35])
     figure.update_xaxes(title=f"difference in test error, points (band: the margin of ±{margin:g})")
     return _dressed(figure, 64 * len(verdicts) + 110)
@@ -188,17 +189,21 @@ def learning_curves(curves: pd.DataFrame) -> go.Figure:
 
 
 def spent(costs: pd.DataFrame) -> go.Figure:
-    """What each arm spent: trials by outcome, and training time by phase in minutes."""
+    """What each arm spent: trials by outcome, and training time by phase."""
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.06)
     names = [_text(arm) for arm in costs["arm"]]
     for outcome, colour in {"finished": BLUE, "stopped": SKY, "failed": VERMILION}.items():
         _bar(figure, costs[outcome], names, outcome, colour, 1)
+    longest = costs[["search_seconds", "select_seconds", "replicate_seconds"]].sum(axis=1).max()
+    unit, size = next(
+        (u, s) for u, s in (("hours", 3600), ("minutes", 60), ("seconds", 1)) if longest >= 2 * s or s == 1
+    )
     for phase, colour in {"search": GREEN, "select": ORANGE, "replicate": GREY}.items():
-        _bar(figure, costs[f"{phase}_seconds"] / 60, names, f"time in {phase}", colour, 2)
+        _bar(figure, costs[f"{phase}_seconds"] / size, names, f"time in {phase}", colour, 2)
     figure.update_layout(barmode="stack", bargap=0.35, legend_traceorder="normal")
     figure.update_yaxes(autorange="reversed", automargin=True, ticksuffix="  ")
     figure.update_xaxes(title="search trials", col=1)
-    figure.update_xaxes(title="training time, minutes", col=2)
+    figure.update_xaxes(title=f"training time, {unit}", col=2)
     return _dressed(figure, 30 * len(names) + 140)
 
 
