@@ -182,6 +182,7 @@ OTHER = {
     "decoder": [4],
     "epochs": 31,
     "batch_size": 3,
+    "schedule": "cosine",
     "decay_every": 2,
     "penalty_warmup": 1,
     "patience": 1,

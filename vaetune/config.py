@@ -56,7 +56,8 @@ class DatasetConfig:
 class TrainingConfig:
     """How one member is trained: Adam with decoupled weight decay, the same for every arm.
 
-    `epochs` is the whole length; `learning_rate_decay` multiplies the rate every `decay_every` epochs;
+    `epochs` is the whole length. `schedule` "step" multiplies the rate by `learning_rate_decay` every `decay_every`
+    epochs, "plateau" after that many epochs without a better validation NLL (or loss), "cosine" lets it fall to 0;
     `ema` is the decay per step of the averaged weights that are scored (0: the last weights);
     `penalty_warmup` is the number of epochs over which the bottleneck's penalty rises linearly to its weight;
     `patience` stops after that many epochs without a better validation NLL (or loss, where nothing is classified) and
@@ -69,6 +70,7 @@ class TrainingConfig:
     weight_decay: float = per_member(0.0)
     beta1: float = 0.9
     beta2: float = 0.999
+    schedule: Literal["step", "plateau", "cosine"] = "step"
     learning_rate_decay: float = 1.0
     decay_every: int = 1
     ema: float = 0.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -14,6 +16,35 @@ from vaetune.errors import UserError
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters that step down a loss of their own: those below the paths `modules` ("" is the whole model).
+
+    `terms` names the method that gives the loss terms, of which "loss" is this player's; all terms of a player with a
+    `name` are recorded under "name_…". It takes `steps` steps on every batch, at `rate` times the learning rate.
+    """
+
+    name: str = ""
+    modules: tuple[str, ...] = ("",)
+    terms: str = "terms"
+    steps: int = 1
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A share of the training's epochs in which these players take turns; what belongs to none of them is frozen."""
+
+    share: float = 1.0
+    players: tuple[Player, ...] = (Player(),)
+
+
+def below(name: str, modules: Sequence[str]) -> bool:
+    """Whether a parameter of that path belongs to one of these modules; "" is the whole model."""
+    return any(not m or name == m or name.startswith(f"{m}.") for m in modules)
+
+
 Task = Literal["classify", "reconstruct", "generate"]
 
 
@@ -21,16 +52,20 @@ class Model(nn.Module, ABC):
     """A model for images of `shape` (C, H, W) in [0, 1] and labels below `classes`, written on trailing dimensions.
 
     `tasks` says what it can do; evaluation and report follow them. There is no training or evaluation mode:
-    noise None means the posterior mean with dropout off.
+    noise None means the posterior mean with dropout off. `stages` says who trains when; by default one player
+    trains everything from "loss" of `terms`.
     """
 
     tasks: ClassVar[frozenset[Task]]
 
-    def __init__(self, config: ModelConfig, shape: tuple[int, ...], classes: int) -> None:
+    def __init__(
+        self, config: ModelConfig, shape: tuple[int, ...], classes: int, stages: tuple[Stage, ...] = (Stage(),)
+    ) -> None:
         super().__init__()
         self.config = config
         self.shape = tuple(shape)
         self.classes = classes
+        self.stages = stages
 
     def check(self, x: Tensor, y: Tensor) -> None:
         """Raises `UserError` unless images x [..., B, C, H, W] and labels y [..., B] are of this model's kind."""

@@ -7,22 +7,36 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from vaetune.models.base import below
+
 
 class Adam:
     """AdamW (Loshchilov & Hutter 2019) through torch's fused kernel, called once a member on views of the stack.
 
     The kernel is called directly because `torch.optim.AdamW` knows one learning rate a parameter, and a stacked
-    parameter has R. Same numbers as `torch.optim.AdamW(fused=True)` for each member. Decay spares the biases.
+    parameter has R. Same numbers as `torch.optim.AdamW(fused=True)` for each member. Decay spares the biases. Only
+    parameters below the paths `modules` are stepped ("" for all).
     """
 
-    def __init__(self, model: nn.Module, beta1: float, beta2: float, weight_decay: Sequence[float]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        beta1: float,
+        beta2: float,
+        weight_decay: Sequence[float],
+        modules: Sequence[str] = ("",),
+    ) -> None:
         self.betas = (beta1, beta2)
         self.weight_decay = list(weight_decay)
-        self.parameters = dict(model.named_parameters())
+        self.modules = tuple(modules)
+        self.parameters = self._mine(model)
         self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.second = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.steps = 0
         self._bind()
+
+    def _mine(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in model.named_parameters() if below(name, self.modules)}
 
     def _bind(self) -> None:
         parameters = list(self.parameters.values())
@@ -66,7 +80,7 @@ class Adam:
     def keep(self, model: nn.Module, members: Sequence[int]) -> None:
         """Follows `members.keep`: the stack's parameters are new tensors, and only those members are left."""
         index = torch.tensor(members, device=self._step.device)
-        self.parameters = dict(model.named_parameters())
+        self.parameters = self._mine(model)
         self.first = {name: m[index] for name, m in self.first.items()}
         self.second = {name: v[index] for name, v in self.second.items()}
         self.weight_decay = [self.weight_decay[i] for i in members]

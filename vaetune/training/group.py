@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from vaetune.config import architecture
-from vaetune.evaluation import metrics
-from vaetune.models.base import Classifier, Model, initialise
+from vaetune.errors import UserError
+from vaetune.models.base import Model, Stage, initialise
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
-from vaetune.training.adam import Adam
+from vaetune.training import scores, turns
+from vaetune.training.schedule import Schedule
 from vaetune.training.seeds import Member
+from vaetune.training.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,16 @@ class Group:
         self.images, self.labels, self.classes = images, labels, classes
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
-        self.criterion = "val/nll" if isinstance(self.model, Classifier) else "val/loss"
+        self.criterion = scores.criterion(self.model)
         self.model.check(images, labels)
+        self._check_stages()
         self._splits(splits)
-        weight_decay = [m.configuration.training.weight_decay for m in members]
-        self.adam = Adam(self.model, self.training.beta1, self.training.beta2, weight_decay)
+        self.epoch = self.steps = 0
+        self.turns = self._turns()
+        self.schedule = Schedule(self.training, len(members))
         self.ema = self._zeros() if self.training.ema else None
         self.best = [Best() for _ in members]
         self.ended: dict[str, dict[str, Tensor]] = {}
-        self.epoch = 0
 
     def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(tuple(self.images.shape[1:]), self.classes)
@@ -93,6 +96,22 @@ class Group:
         self.targets = torch.stack([s.targets for s in splits]).to(self.device)
         self.validation = torch.stack([s.validation for s in splits]).to(self.device)
 
+    def _check_stages(self) -> None:
+        if len(self.model.stages) > self.training.epochs:
+            raise UserError(
+                f"training.epochs = {self.training.epochs}: each of {len(self.model.stages)} stages needs one"
+            )
+        if len(self.model.stages) > 1 and self.training.patience:
+            raise UserError("training.patience follows one score, but this model trains in stages: leave it at 0")
+
+    def _stage(self) -> Stage:
+        """The stage that the next epoch belongs to."""
+        return self.model.stages[turns.current(self.model.stages, self.epoch, self.training.epochs)]
+
+    def _turns(self) -> Turns:
+        weight_decay = [m.configuration.training.weight_decay for m in self.members]
+        return Turns(self.model, self._stage(), self.training, weight_decay)
+
     def _zeros(self) -> list[Tensor]:
         return [torch.zeros_like(p) for p in self.model.parameters()]
 
@@ -101,14 +120,18 @@ class Group:
         present = [m.id for m in self.members]
         sums, first_bad = self.train_epoch()
         self.epoch += 1
+        if self.epoch < self.training.epochs and self._stage() is not self.turns.stage:
+            self.turns = self._turns()
         training = {name: total.tolist() for name, total in sums.items()}
         progress = [
             Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)
         ]
-        for row, scores in zip(progress, self.validate(), strict=True):
-            row.metrics |= scores
+        for row, found in zip(progress, self.validate(), strict=True):
+            row.metrics |= found
         for r, (row, bad) in enumerate(zip(progress, first_bad.tolist(), strict=True)):
             self._judge(r, row, bad)
+            if self.criterion in row.metrics:
+                self.schedule.see(r, row.metrics[self.criterion])
             if row.outcome == "finished":
                 self.ended[row.id] = self.weights(r)
         self.keep([r for r, row in enumerate(progress) if not row.outcome])
@@ -149,7 +172,7 @@ class Group:
             yield
             return
         live = [p.data for p in self.model.parameters()]
-        debias = 1 - self.training.ema**self.adam.steps
+        debias = 1 - self.training.ema**self.steps
         for p, average in zip(self.model.parameters(), self.ema, strict=True):
             p.data = average / debias
         try:
@@ -167,7 +190,8 @@ class Group:
             return
         index = torch.tensor(stay, device=self.device)
         stacked.keep(self.model, stay)
-        self.adam.keep(self.model, stay)
+        self.turns.keep(self.model, stay)
+        self.schedule.keep(stay)
         self.train, self.targets, self.validation = (t[index] for t in (self.train, self.targets, self.validation))
         self.ema = [e[index] for e in self.ema] if self.ema is not None else None
         self.best = [self.best[r] for r in stay]
@@ -175,31 +199,32 @@ class Group:
     def state(self, r: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What a member needs to go on exactly: plain numbers, and tensors by name."""
         best = self.best[r]
-        tensors = {
-            f"live.{name}": p[r].detach().clone() for name, p in self.model.named_parameters()
-        } | self.adam.state(r)
+        turns, moments = self.turns.state(r)
+        tensors = {f"live.{name}": p[r].detach().clone() for name, p in self.model.named_parameters()} | moments
         if self.ema is not None:
             names = [name for name, _ in self.model.named_parameters()]
             tensors |= {f"ema.{name}": e[r].clone() for name, e in zip(names, self.ema, strict=True)}
         tensors |= {f"best.{name}": w for name, w in best.weights.items()}
-        numbers = {"epoch": self.epoch, "steps": self.adam.steps, "best_epoch": best.epoch, "best_scores": best.scores}
-        return numbers, tensors
+        numbers = {"epoch": self.epoch, "steps": self.steps, "turns": turns, "schedule": self.schedule.state(r)}
+        return numbers | {"best_epoch": best.epoch, "best_scores": best.scores}, tensors
 
     @torch.no_grad()
     def load(self, states: Sequence[tuple[Mapping[str, Any], Mapping[str, Tensor]]]) -> None:
         """The inverse of `state`, for all members, which must stand at the same epoch."""
         if len({numbers["epoch"] for numbers, _ in states}) != 1:
             raise ValueError("members of one group resume at one epoch")
+        self.epoch, self.steps = (states[0][0][name] for name in ("epoch", "steps"))
+        self.turns = self._turns()
         for r, (numbers, tensors) in enumerate(states):
             for i, (name, p) in enumerate(self.model.named_parameters()):
                 p[r].copy_(tensors[f"live.{name}"])
                 if self.ema is not None:
                     self.ema[i][r].copy_(tensors[f"ema.{name}"])
-            self.adam.load(r, tensors, numbers["steps"])
+            self.turns.load(r, numbers["turns"], tensors)
+            self.schedule.load(r, numbers["schedule"])
             scores = dict(numbers["best_scores"])
             weights = {name.removeprefix("best."): w for name, w in tensors.items() if name.startswith("best.")}
             self.best[r] = Best(scores.get(self.criterion, math.inf), numbers["best_epoch"], scores, weights)
-        self.epoch = states[0][0]["epoch"]
 
     def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
         """One pass over the images: the mean of each loss term [R], the first step [R] that was not finite (or −1)."""
@@ -207,24 +232,30 @@ class Group:
         order = torch.stack([self._permutation(member) for member in self.members])
         index, targets = self.train.gather(1, order), self.targets.gather(1, order)
         noise = Noise([self._generator(m.seeds.noise) for m in self.members])
-        rate = t.learning_rate_decay ** (self.epoch // t.decay_every)
-        rates = [m.configuration.training.learning_rate * rate for m in self.members]
+        factors = self.schedule.factors(self.epoch)
+        rates = [m.configuration.training.learning_rate * f for m, f in zip(self.members, factors, strict=True)]
         warm = min(1.0, (self.epoch + 1) / t.penalty_warmup) if t.penalty_warmup else 1.0
         sums: dict[str, Tensor] = {}
         first_bad = torch.full((len(self.members),), -1, device=self.device)
         parameters = [p.detach() for p in self.model.parameters()]
+        self.turns.give(self.model)
         for step, start in enumerate(range(0, index.shape[1], size)):
-            batch = index[:, start : start + size]
-            terms = self.model.terms(self._pixels(batch), targets[:, start : start + size], noise, warm)
-            loss = terms["loss"].mean(-1)
-            loss.sum().backward()  # type: ignore[no-untyped-call]
-            self.adam.step(rates)
+            x, y = self._pixels(index[:, start : start + size]), targets[:, start : start + size]
+            for player, adam in self.turns:
+                if not self.turns.alone:
+                    self.turns.give(self.model, player)
+                terms = getattr(self.model, player.terms)(x, y, noise, warm)
+                loss = terms["loss"].mean(-1)
+                loss.sum().backward()
+                adam.step([rate * player.rate for rate in rates])
+                with torch.no_grad():
+                    for term, values in terms.items():
+                        name = f"{player.name}_{term}" if player.name else term
+                        sums[name] = sums.get(name, 0.0) + values.sum(-1) / player.steps
+                    first_bad = torch.where((first_bad < 0) & ~loss.isfinite(), step, first_bad)
+            self.steps += 1
             if self.ema is not None:
                 torch._foreach_lerp_(self.ema, parameters, 1 - t.ema)
-            with torch.no_grad():
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0.0) + term.sum(-1)
-                first_bad = torch.where((first_bad < 0) & ~loss.isfinite(), step, first_bad)
         return {name: total / index.shape[1] for name, total in sums.items()}, first_bad
 
     def _permutation(self, member: Member) -> Tensor:
@@ -244,29 +275,9 @@ class Group:
         if not self.validation.shape[1]:
             return [{} for _ in self.members]
         with self._scored(), torch.inference_mode():
-            batches = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
-            rows = self._classified(batches) if isinstance(self.model, Classifier) else self._mean_terms(batches)
+            seeds = [derive(f"{m.seeds.noise}/val") for m in self.members]  # the same noise after every epoch
+            noise = Noise([torch.Generator(self.device).manual_seed(seed) for seed in seeds])
+            parts = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
+            rows = scores.validate(self.model, [(self._pixels(p), self.labels[p]) for p in parts], noise)
         columns = {name: values.tolist() for name, values in rows.items()}
         return [{name: values[r] for name, values in columns.items()} for r in range(len(self.members))]
-
-    def _classified(self, batches: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The scores [R] of predictions at the posterior mean, dropout off."""
-        assert isinstance(self.model, Classifier)
-        logits = torch.cat([self.model.predict(self._pixels(b)) for b in batches], 1)
-        y = self.labels[self.validation]
-        temperature = metrics.temperature(logits, y)
-        return {
-            "val/error": metrics.error(logits, y),
-            "val/nll": metrics.nll(logits, y),
-            "val/nll_scaled": metrics.nll(logits / temperature[:, None, None], y),
-            "val/temperature": temperature,
-        }
-
-    def _mean_terms(self, batches: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The means [R] of the loss terms at full penalty; a member's noise is the same after every epoch."""
-        noise = Noise([torch.Generator(self.device).manual_seed(derive(f"{m.seeds.noise}/val")) for m in self.members])
-        sums: dict[str, Tensor] = {}
-        for batch in batches:
-            for name, term in self.model.terms(self._pixels(batch), self.labels[batch], noise).items():
-                sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + term.double().sum(-1)
-        return {name: total / self.validation.shape[1] for name, total in sums.items()}
