@@ -184,7 +184,7 @@ def test_an_earlier_run_s_epochs_are_news_to_this_driver_but_not_to_the_tables(s
     assert [e["epoch"] for e in recorder.epochs(ID, told(1, 5))] == [1, 2, 3, 4, 5]
     recorder.flush()
     assert [epoch for epoch, _ in written(storage)] == [1, 2, 3, 4, 5]
-    assert {epoch for _, _, _, epoch, _ in ears.values} == {5}
+    assert {epoch for _, _, _, epoch, _ in ears.values} == {1, 2, 3, 4, 5}, "the tracker may lack what the tables have"
 
 
 def test_a_member_that_begins_anew_with_other_numbers_overwrites_the_old_ones(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from vaetune.tracking import limits
+from vaetune.tracking.inputs import Input, whole
 from vaetune.tracking.server import Away, Known, Refused, Row
 from vaetune.tracking.writer import Writer
 
@@ -22,6 +23,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, Any]] = []
+        self.made = 0
         self.runs: dict[str, dict[str, str]] = {}
         self.names: dict[str, str] = {}
         self.fail: dict[str, list[tuple[str, Exception]]] = {}
@@ -41,10 +43,11 @@ class Memory:
         return [k for k in self._all() if self.runs[k.run_id].get("mlflow.parentRunId") == parent]
 
     def create(self, name: str, tags: Mapping[str, str], time_ms: int) -> str:
-        run_id = f"id{len(self.runs)}"
+        run_id = f"id{self.made}"
         when = self.fail.get("create", [("", None)])[0][0] if self.fail.get("create") else ""
         if when != "before":
             self.runs[run_id], self.names[run_id] = dict(tags), name
+            self.made += 1
         self._do("create", run_id, time_ms)
         return run_id
 
@@ -70,18 +73,31 @@ class Memory:
     def metrics(self, run_id: str, rows: Sequence[Row]) -> None:
         self._do("metrics", run_id, list(rows))
 
+    def inputs(self, run_id: str, inputs: Sequence[Input]) -> None:
+        self._do("inputs", run_id, list(inputs))
+
     def artifact(self, run_id: str, path: Path, folder: str) -> None:
         self._do("artifact", run_id, (path, folder))
 
     def _all(self) -> list[Known]:
         steps: dict[str, dict[str, int]] = {}
-        for method, run_id, rows in self.calls:
+        values: dict[str, dict[str, float]] = {}
+        params: dict[str, dict[str, str]] = {}
+        for method, run_id, what in self.calls:
             if method == "metrics":
-                steps.setdefault(run_id, {}).update({key: step for key, _, step, _ in rows})
+                steps.setdefault(run_id, {}).update({key: step for key, _, step, _ in what})
+                values.setdefault(run_id, {}).update({key: value for key, value, _, _ in what})
+            if method == "params":
+                params.setdefault(run_id, {}).update({key: str(item) for key, item in what.items()})
         ended = {run_id for method, run_id, _ in self.calls if method == "end"}
         return [
             Known(
-                tags.get("vaetune.id", ""), run_id, run_id in ended, steps.get(run_id, {}), len(steps.get(run_id, {}))
+                own_id=tags.get("vaetune.id", ""),
+                run_id=run_id,
+                ended=run_id in ended,
+                steps=steps.get(run_id, {}),
+                values=values.get(run_id, {}),
+                params=params.get(run_id, {}),
             )
             for run_id, tags in self.runs.items()
         ]
@@ -101,7 +117,9 @@ def insist(action: Callable[[], T]) -> T:
 class Desk:
     """A server in memory, a writer on it, and what the writer told."""
 
-    def __init__(self, server: Memory, known: Mapping[str, str]) -> None:
+    def __init__(
+        self, server: Memory, known: Mapping[str, str], objective: tuple[str, str] = ("val/error", "minimize")
+    ) -> None:
         self.server = server
         self.said: list[str] = []
         self.told: list[tuple[str, str, str]] = []
@@ -113,6 +131,7 @@ class Desk:
             attempt=insist,
             say=self.said.append,
             on_run=lambda *run: self.told.append(run),
+            objective=objective,
         )
         self.writer.ensure_parent(1)
         self.writer.announce()
@@ -284,3 +303,37 @@ def test_experiment_tags_that_are_refused_are_left_out(desk: Desk, caplog: pytes
 def test_artifacts_go_to_the_parent(desk: Desk) -> None:
     desk.writer.write([["artifact", "R", "/x/report.html", "report"]])
     assert desk.server.calls[-1] == ("artifact", "id0", (Path("/x/report.html"), "report"))
+
+
+def test_the_best_value_of_the_objective_stands_beside_it_and_goes_on(desk: Desk) -> None:
+    values = [0.5, 0.3, 0.4]
+    desk.writer.write([begin("a"), *(metrics("a", ("val/error", v, i, i)) for i, v in enumerate(values))])
+    again = Desk(desk.server, known={"R": "id0", "a": "id1"})
+    again.writer.write([begin("a"), metrics("a", ("val/error", 0.4, 2, 9), ("val/error", 0.35, 3, 9))])
+    best = [row for rows in desk.server.of("metrics") for row in rows if row[0] == "best/error"]
+    assert [(value, step) for _, value, step, _ in best] == [(0.5, 0), (0.3, 1), (0.3, 2), (0.3, 3)]
+
+
+def test_a_maximised_objective_has_its_largest_value_beside_it() -> None:
+    desk = Desk(Memory(), {}, ("val/elbo", "maximize"))
+    desk.writer.write([begin("a"), metrics("a", ("val/elbo", -3.0, 0, 0), ("val/elbo", -5.0, 1, 1))])
+    assert desk.server.of("metrics")[0][1::2] == [("best/elbo", -3.0, 0, 0), ("best/elbo", -3.0, 1, 1)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_member_that_begins_anew_with_other_parameters_has_a_run_of_its_own(desk: Desk, killed: bool) -> None:
+    desk.writer.write([begin("a", lr=1), metrics("a", ("loss", 1.0, 0, 0), ("loss", 0.9, 1, 1))])
+    if killed:
+        desk = Desk(desk.server, known={"R": "id0", "a": "id1"})
+    desk.writer.write([begin("a", lr=2), metrics("a", ("loss", 3.0, 0, 5)), ["end", "a", "finished", 9, {}]])
+    assert "id1" not in desk.server.runs
+    (run_id,) = (id for id, tags in desk.server.runs.items() if tags["vaetune.id"] == "a")
+    assert ("metrics", run_id, [("loss", 3.0, 0, 5)]) in desk.server.calls
+    assert desk.told[-1] == ("a", run_id, "1")
+
+
+def test_inputs_go_to_their_run(desk: Desk) -> None:
+    seen = whole("digits", "a" * 64, "test", 360)
+    desk.writer.write([begin("a"), ["inputs", "a", [seen.event()]]])
+    assert desk.server.calls[-1] == ("inputs", "id1", [seen])
+    assert len(seen.digest) == 32

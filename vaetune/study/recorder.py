@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from vaetune.study import Objective
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.tables import Tables
-from vaetune.tracking import Tracker
+from vaetune.tracking import Tracker, inputs
 from vaetune.training.seeds import Member
 
 FLUSH_EVERY = 2.0
@@ -39,12 +39,41 @@ class Entry:
     started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
 
+@dataclass(frozen=True)
+class Data:
+    """The development images: their digest and number, and whether replicates are fitted on validation images too."""
+
+    digest: str
+    images: int
+    refit: bool
+
+    def seen(self, member: Member, replicate: bool) -> list[inputs.Input]:
+        """The images that a member sees, for the tracker."""
+        dataset = member.configuration.dataset
+        held_out = 0 if self.refit and replicate else dataset.n_validation
+        n_train = self.images - held_out if dataset.n_train is None else dataset.n_train
+        return inputs.development(
+            replace(dataset, n_validation=held_out),
+            self.digest,
+            member.seeds.split,
+            member.seeds.labels,
+            (n_train, held_out),
+        )
+
+
 class Recorder:
     """Writes each epoch and each end once, however often a worker that was replaced tells them."""
 
     def __init__(
-        self, tables: Tables, tracker: Tracker, console: Console, objective: Objective, board: Board | None = None
+        self,
+        tables: Tables,
+        tracker: Tracker,
+        console: Console,
+        objective: Objective,
+        board: Board | None = None,
+        data: Data | None = None,
     ) -> None:
+        self._data = data
         self._tables, self._tracker, self._console, self._objective = tables, tracker, console, objective
         self._board = board or Board()
         self._history: list[dict[str, Any]] = []
@@ -66,6 +95,8 @@ class Recorder:
         tags |= {"vaetune.seed": str(member.seeds.initial)} | ({"vaetune.slice": entry.slice} if entry.slice else {})
         params = {"arm": member.arm, "seed": member.seeds.initial} | config.flatten(member.configuration)
         self._tracker.begin(member.id, member.id, tags, params, entry.started)
+        if self._data:
+            self._tracker.inputs(member.id, self._data.seen(member, kind == "replicate"))
 
     def epochs(self, id: str, epochs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Takes in a member's epochs; returns those that are news to this driver."""
@@ -74,13 +105,9 @@ class Recorder:
         if new:
             self._console.advance(entry.member.arm, new[-1]["epoch"] - entry.epoch)
             entry.epoch, entry.metrics = new[-1]["epoch"], dict(new[-1]["metrics"])
-        unwritten = [
-            (name, float(value), e["epoch"], e["time"])
-            for e in new
-            for name, value in e["metrics"].items()
-            # By value: who was under way when an earlier run died may begin again with another configuration.
-            if self._written.get((id, e["epoch"], name)) != repr(float(value))
-        ]
+        rows = [(name, float(value), e["epoch"], e["time"]) for e in new for name, value in e["metrics"].items()]
+        # By value: who was under way when an earlier run died may begin again with another configuration.
+        unwritten = [row for row in rows if self._written.get((id, row[2], row[0])) != repr(row[1])]
         self._history += [
             {
                 "member_id": id,
@@ -91,7 +118,7 @@ class Recorder:
             }
             for name, value, epoch, at in unwritten
         ]
-        self._tracker.metrics(id, unwritten)
+        self._tracker.metrics(id, rows)  # which knows by itself what the server has
         self._board.metrics(id, unwritten)
         if time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vaetune.datasets.base import Dataset
+from vaetune.datasets.base import Dataset, digest
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, evaluate, plan, tuning
@@ -20,9 +20,10 @@ from vaetune.study.evaluate import Images, Measured
 from vaetune.study.execution import Execution
 from vaetune.study.phases import SearchPhase
 from vaetune.study.pipeline import Pipeline, replications
-from vaetune.study.recorder import Recorder
+from vaetune.study.recorder import Data, Recorder
 from vaetune.study.search import Search, score
-from vaetune.tracking import Tracker
+from vaetune.study.tracked import record
+from vaetune.tracking import Tracker, inputs
 from vaetune.training.seeds import Member
 
 
@@ -48,7 +49,9 @@ class Stages:
     def train(self, phases: Sequence[str]) -> None:
         """Runs those of search, select and replicate that are asked for, in one go."""
         tables, study = self.execution.tables, self.study
-        recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board)
+        development = self.dataset.development()
+        data = Data(record(self.execution)["dataset_info"]["digest"], len(development), study.replication.refit)
+        recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board, data)
         ledger = recorder.ledger()
         searched = ledger[ledger["phase"] == "search"]
         parallel = 1 if self.reproducible else max(1, -(-self.slots // (len(study.arms) * study.budget.searches)))
@@ -59,8 +62,7 @@ class Stages:
             final = {study.objective.metric: row.objective, study.objective.tie: row.tie}
             phase.take(row.trial_id, row.arm, row.search, score(study, final) if row.outcome == "finished" else None)
         self._announce(phases, ledger)
-        development = self.dataset.development()
-        data = {
+        shared = {
             "images": np.ascontiguousarray(development.images),
             "labels": development.labels,
             "classes": self.dataset.classes,
@@ -72,7 +74,7 @@ class Stages:
         if pipeline.exhausted:
             return
         try:
-            tuning.run(pipeline, data, study.resources, self.slots, self.interrupted)
+            tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted)
         finally:
             recorder.flush()
 
@@ -94,6 +96,7 @@ class Stages:
                 lost = Measured(member, failed(self.dataset.classes), [], 0, 0, replicated.loc[member.id, "reason"])
                 self._write([lost], replicated)
         development, test = self.dataset.development(), self.dataset.sealed_test()
+        seen = [inputs.whole(study.dataset.name, digest(test), "test", len(test))]
         for chunk in evaluate.evaluate(
             ended,
             Images(development.images, development.labels),
@@ -105,6 +108,8 @@ class Stages:
             study.resources,
         ):
             self._write(chunk, replicated)
+            for one in chunk:
+                self.tracker.inputs(one.member.id, seen)
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:
         """Predictions first: a row in replicates says that a replicate is wholly measured."""
@@ -114,7 +119,8 @@ class Stages:
         tables.append("replicates", rows)
         for one, row in zip(chunk, rows, strict=True):
             id = one.member.id
-            self.tracker.begin(id, id, {}, {}, now)
+            tags = {"vaetune.kind": "replicate", "vaetune.arm": one.member.arm, "vaetune.phase": "replicate"}
+            self.tracker.begin(id, id, tags, {}, now)
             self.tracker.metrics(id, [(name, value, row["epochs"], now) for name, value in one.metrics.items()])
             self.tracker.end(id, row["outcome"], now)
             # No score: the live view must not rank arms by what the test split says.

@@ -33,6 +33,7 @@ class Tracked:
             tags={"vaetune.preset": options.preset, "vaetune.data": data["digest"], "vaetune.seed": str(options.seed)}
             | {"vaetune.hypothesis": ex.study.hypothesis}
             | ({"mlflow.source.git.commit": git["revision"]} if git else {}),
+            objective=(ex.study.objective.metric, ex.study.objective.direction),
             known=dict(zip(before["own_id"], before["run_id"], strict=True)),
         )
 

@@ -46,12 +46,20 @@ class Pump:
         known: Mapping[str, str],
         say: Callable[[str], None],
         on_run: Callable[[str, str, str], None],
+        objective: tuple[str, str],
     ) -> None:
         self.server = Server(uri)
         self._spool, self._experiment, self._about, self._say = spool, experiment, about, say
         self._shown = address.shown(uri)
         self._writer = Writer(
-            self.server, run=run, tags=tags, known=known, attempt=self._attempt, say=say, on_run=on_run
+            self.server,
+            run=run,
+            tags=tags,
+            known=known,
+            attempt=self._attempt,
+            say=say,
+            on_run=on_run,
+            objective=objective,
         )
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)

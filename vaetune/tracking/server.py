@@ -15,6 +15,7 @@ from typing import Any
 
 from vaetune.errors import UserError
 from vaetune.tracking import address, limits
+from vaetune.tracking.inputs import Input
 
 Row = tuple[str, float, int, int]
 """(metric, value, step, timestamp in ms)"""
@@ -49,13 +50,19 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """A run that the server has: our id, MLflow's, whether it ended, and the last step of each metric."""
+    """A run that the server has: our id, MLflow's, whether it ended, each metric's last step and value, parameters."""
 
     own_id: str
     run_id: str
     ended: bool
     steps: Mapping[str, int]
-    size: int
+    values: Mapping[str, float]
+    params: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """How much is known of it."""
+        return len(self.steps) + len(self.params)
 
 
 def load() -> Any:
@@ -167,6 +174,19 @@ class Server:
         with translated():
             self.client.log_batch(run_id, metrics=entities)
 
+    def inputs(self, run_id: str, inputs: Sequence[Input]) -> None:
+        """Logs datasets; the same ones again are fine."""
+        entities = self._mlflow.entities
+        datasets = [
+            entities.DatasetInput(
+                entities.Dataset(each.name, each.digest, "vaetune", each.source, profile=each.profile),
+                [entities.InputTag("mlflow.data.context", each.context)],
+            )
+            for each in inputs
+        ]
+        with translated():
+            self.client.log_inputs(run_id, datasets)
+
     def artifact(self, run_id: str, path: Path, folder: str) -> None:
         """Uploads a file, or a folder with all that is in it."""
         with translated():
@@ -246,7 +266,8 @@ def _known(run: Any) -> Known:
         run_id=run.info.run_id,
         ended=run.info.status != "RUNNING",
         steps=steps,
-        size=len(steps) + len(run.data.params),
+        values=dict(run.data.metrics),
+        params=dict(run.data.params),
     )
 
 

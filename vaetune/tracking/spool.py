@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Event = list[Any]
-"""["begin" | "metrics" | "end" | "artifact", *arguments], of JSON types."""
+"""["begin" | "inputs" | "metrics" | "end" | "artifact", *arguments], of JSON types."""
 
 
 FILE = "tracking.jsonl"

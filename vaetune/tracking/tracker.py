@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vaetune.tracking import address, limits
+from vaetune.tracking.inputs import Input
 from vaetune.tracking.pump import Pump
 from vaetune.tracking.server import Row
 from vaetune.tracking.spool import Spool
@@ -30,7 +31,8 @@ class Tracker:
     `about` are the experiment's tags (`views.about`), `tags` those of the parent run, of which `mlflow.source.*` are
     passed on to the children. `known` maps own ids to MLflow's as the caller's table has them; `on_run` is called from
     the thread with (own id, run id, experiment id) for every other run, the parent (own id `run`) included, as soon as
-    it exists. `say` gets lines for the console.
+    it exists. `say` gets lines for the console. `objective` is a metric and "minimize" or "maximize": its best value
+    so far is kept beside it, `val/error` as `best/error`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Tracker:
         about: Mapping[str, str] = _NONE,
         tags: Mapping[str, str] = _NONE,
         known: Mapping[str, str] = _NONE,
+        objective: tuple[str, str] = ("", "minimize"),
     ) -> None:
         self._run = run
         self._pump: Pump | None = None
@@ -60,6 +63,7 @@ class Tracker:
                 known=known,
                 say=say,
                 on_run=on_run,
+                objective=objective,
             )
 
     def start(self) -> None:
@@ -82,13 +86,21 @@ class Tracker:
         return self._pump.server.experiment_id if self._pump else ""
 
     def begin(self, own_id: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any], time_ms: int) -> None:
-        """A trial or replicate begins, or goes on: then its run is found and opened again."""
+        """A trial or replicate begins, or goes on: then its run is found and opened again.
+
+        One that begins anew with other `params` gets a new run, and the old one goes to MLflow's bin. Without any
+        `params` it goes on.
+        """
         texts = {key: limits.value(item, limits.PARAM) for key, item in params.items()}
         self._put("begin", own_id, name, dict(tags), texts, int(time_ms))
 
     def metrics(self, own_id: str, rows: Sequence[Row]) -> None:
         """Values (key, value, step, ms), steps rising; what is not finite becomes the tag vaetune.nonfinite."""
         self._put("metrics", own_id, [(key, float(value), int(step), int(ms)) for key, value, step, ms in rows])
+
+    def inputs(self, own_id: str, inputs: Sequence[Input]) -> None:
+        """The images that a run sees."""
+        self._put("inputs", own_id, [each.event() for each in inputs])
 
     def end(self, own_id: str, outcome: str, time_ms: int, tags: Mapping[str, str] = _NONE) -> None:
         """`outcome` is finished, stopped (by the scheduler: FINISHED for MLflow, told by its tag) or failed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vaetune.tracking import limits
+from vaetune.tracking.inputs import Input
 from vaetune.tracking.server import Away, Known, Refused, Row, Server
 from vaetune.tracking.spool import Event
 
@@ -40,10 +41,15 @@ class Writer:
         attempt: Attempt,
         say: Callable[[str], None],
         on_run: Callable[[str, str, str], None],
+        objective: tuple[str, str],
     ) -> None:
         self.refused = 0  # values and runs that the server did not take
         self._server, self._run, self._tags, self._known = server, run, dict(tags), known
         self._attempt, self._say, self._on_run = attempt, say, on_run
+        self._objective, direction = objective
+        self._minimize = direction == "minimize"
+        self._best: dict[str, float] = {}  # of each run the best value of the objective so far
+        self._params: dict[str, Mapping[str, str]] = {}
         self._ids: dict[str, str] = {}
         self._open: set[str] = set()
         self._ended: set[str] = set()
@@ -90,6 +96,8 @@ class Writer:
             self._metrics(own_id, waiting.pop(own_id, []))
             if kind == "begin":
                 self._begin(own_id, *rest)
+            elif kind == "inputs":
+                self._take(own_id, 1, partial(self._server.inputs, inputs=[Input(**each) for each in rest[0]]))
             elif kind == "end":
                 self._end(own_id, *rest)
             else:
@@ -113,6 +121,10 @@ class Writer:
             "vaetune.id": own_id,
             "mlflow.parentRunId": self._ids[self._run],
         }
+        texts = {limits.name(key): limits.value(item, limits.PARAM) for key, item in params.items()}
+        if texts and self._params.get(own_id) not in (None, {}, texts):
+            self._replace(own_id)
+        self._params[own_id] = texts or self._params.get(own_id, {})
         if own_id not in self._ids:
             try:
                 self._ids[own_id] = self._attempt(lambda: self._create(own_id, name or own_id, tags, time_ms))
@@ -127,6 +139,14 @@ class Writer:
         self._open.add(own_id)
         self._ended.discard(own_id)
         self._take(own_id, len(params), lambda run_id: self._server.params(run_id, params))
+
+    def _replace(self, own_id: str) -> None:
+        """Gives up the run of a member that begins anew with other parameters, which in MLflow nothing can change."""
+        self._take(own_id, 1, self._server.delete)
+        for kept in (self._ids, self._steps, self._missing, self._best):
+            kept.pop(own_id, None)
+        self._open.discard(own_id)
+        self._ended.discard(own_id)
 
     def _create(self, own_id: str, name: str, tags: Mapping[str, str], time_ms: int) -> str:
         if own_id in self._doubt:
@@ -150,12 +170,20 @@ class Writer:
             elif step > told.get(name, step - 1):
                 told[name] = step
                 new.append((name, value, step, time_ms))
+                if key == self._objective:
+                    new.append((_best_of(key), self._better(own_id, value), step, time_ms))
         for start in range(0, len(new), limits.METRICS_A_CALL):
             batch = new[start : start + limits.METRICS_A_CALL]
             self._take(own_id, len(batch), partial(self._server.metrics, rows=batch))
         if len(missing) > noted:
             note = ", ".join(f"{name} from step {step}" for name, step in missing.items())
             self._take(own_id, 1, lambda run_id: self._server.tags(run_id, {"vaetune.nonfinite": note}))
+
+    def _better(self, own_id: str, value: float) -> float:
+        """The best value of the objective that the run has had."""
+        best = self._best.get(own_id, value)
+        self._best[own_id] = min(best, value) if self._minimize else max(best, value)
+        return self._best[own_id]
 
     def _end(self, own_id: str, outcome: str, time_ms: int, tags: Mapping[str, str], status: str | None = None) -> None:
         tags = {**tags, "vaetune.outcome": outcome}
@@ -194,7 +222,14 @@ class Writer:
             elif known.own_id not in self._ids:
                 self._ids[known.own_id] = known.run_id
                 self._steps[known.own_id] = dict(known.steps)
+                self._params[known.own_id] = known.params
+                if (best := known.values.get(_best_of(self._objective))) is not None:
+                    self._best[known.own_id] = best
                 (self._ended if known.ended else self._open).add(known.own_id)
 
     def _rank(self, known: Known) -> tuple[bool, int]:
         return self._known.get(known.own_id) != known.run_id, -known.size
+
+
+def _best_of(metric: str) -> str:
+    return f"best/{metric.rpartition('/')[2]}"
