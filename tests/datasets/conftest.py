@@ -6,12 +6,15 @@ import functools
 import gzip
 import hashlib
 import http.server
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from vaetune.datasets import idx, roots
 from vaetune.datasets.idx_family import IdxFile, Source
@@ -91,3 +94,38 @@ def server(mirror_folder: Path) -> Iterator[Server]:
     server = Server(mirror_folder)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def packed() -> Callable[..., bytes]:
+    """Makes metadata of IMDB-WIKI, as `packed("wiki", gender=[…])`: three rows unless columns are given."""
+    return _packed
+
+
+def _cells(texts: list[str]) -> np.ndarray:
+    """A cell array as MATLAB has it: a row of strings, empty ones as empty arrays."""
+    out = np.empty((1, len(texts)), object)
+    for i, text in enumerate(texts):
+        out[0, i] = text or np.zeros((0, 0))
+    return out
+
+
+def _packed(site: str = "wiki", **columns: object) -> bytes:
+    """A file as published. Texts become cells, numbers rows."""
+    table = {
+        "dob": [date(1980, 6, 30).toordinal() + 366, date(1980, 7, 1).toordinal() + 366, np.nan],
+        "photo_taken": [2010, 2010, 2010],
+        "full_path": ["01/1_a.jpg", "02/2_b.jpg", "02/3_c.jpg"],
+        "gender": [1.0, 0.0, np.nan],
+        "name": ["Ada", "Bea", ""],
+        "face_location": ["", "", ""],
+        "face_score": [3.5, -np.inf, 2.0],
+        "second_face_score": [np.nan, np.nan, 1.5],
+    } | columns
+    struct = {
+        name: _cells(values) if any(isinstance(v, str) for v in values) else np.array(values)[None]
+        for name, values in table.items()
+    }
+    stream = io.BytesIO()
+    savemat(stream, {site: struct})
+    return stream.getvalue()

@@ -102,3 +102,12 @@ def test_the_size_is_height_first(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"b\.png: empty file"):
         size_of(tmp_path / "b.png")
+
+
+def test_a_window_is_cut_from_the_centre_before_resizing(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+    path = saved(tmp_path / "a.png", Image.fromarray(pixels))
+    found = Decoder((3, 10, 10), crop=True, window=10)(path)
+    assert np.array_equal(found, pixels[5:15, 10:20].transpose(2, 0, 1))
+    with pytest.raises(UserError, match=r"a\.png: 30x21 pixels, too small for a window of 22x22"):
+        Decoder((3, 10, 10), crop=True, window=22)(path)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def recipe(source: Path, decode: Callable[[Path], np.ndarray] | None = None, n: 
         name="numbers",
         split="train",
         source=source,
-        items=tuple(Item(str(i), i % 3, 4, modified) for i in range(n)),
+        listing=lambda: [Item(str(i), i % 3, 4, modified) for i in range(n)],
         shape=SHAPE,
         options={"crop": False},
         decode=decode or number,
@@ -133,9 +133,10 @@ def decode(path):
     with open(root / "seen", "a") as file:
         file.write(path.name + "\\n")
     return np.full((1, 2, 2), int(path.name), np.uint8)
-items = tuple(Item(str(i), i % 3, 4, 0) for i in range(22))
+items = [Item(str(i), i % 3, 4, 0) for i in range(22)]
 recipe = Recipe(
-    name="numbers", split="train", source=root, items=items, shape=(1, 2, 2), options={"crop": False}, decode=decode
+    name="numbers", split="train", source=root, listing=lambda: items, shape=(1, 2, 2), options={"crop": False},
+    decode=decode,
 )
 print("ready", flush=True)
 sys.stdin.readline()
@@ -196,14 +197,123 @@ def test_two_processes_at_once_decode_each_file_once(tmp_path: Path) -> None:
     assert open_split(folder_of(tmp_path)).images[:, 0, 0, 0].tolist() == list(range(N))
 
 
-def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+FULL = """
+import os, subprocess, sys
+from pathlib import Path
+import numpy as np
+from vaetune.datasets.prepare import prepare
+from vaetune.datasets.prepared import Item, Recipe
+from vaetune.errors import UserError
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=True)
+def decode(path):
+    if path.name == sys.argv[3] and not (disk / "other").exists():
+        try:
+            (disk / "other").write_bytes(bytes(1 << 20))  # somebody else takes what is left
+        except OSError:
+            pass
+    return np.zeros((1, 64, 64), np.uint8)
+items = [Item(str(i), 0, 4, 0) for i in range(int(sys.argv[2]))]
+recipe = Recipe(
+    name="numbers", split="train", source=disk, listing=lambda: items, shape=(1, 64, 64), options={}, decode=decode
+)
+try:
+    prepare(recipe, disk, chunk=4)
+except UserError as error:
+    print(error)
+(disk / "other").unlink(missing_ok=True)
+print(sorted(path.name for path in disk.rglob("*") if path.is_file()))
+"""
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match=r"cannot take 0\.00 GiB: No space left"):
-        prepare(recipe(tmp_path), tmp_path)
-    assert not list(tmp_path.rglob("*.npy"))
+
+@pytest.mark.parametrize(
+    ("images", "filled_at", "words"),
+    [
+        (100, "never", "cannot take 0.00 GiB for the decoded images: No space left"),
+        (20, "10", "No space left on device"),
+    ],
+    ids=["from the start", "half-way"],
+)
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path: Path, images: int, filled_at: str, words: str) -> None:
+    """On a real file system of 256 KiB, in a namespace of its own."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small file system")
+    command = [*alone, sys.executable, "-c", FULL, str(tmp_path), str(images), filled_at]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert words in out
+    assert ("cannot take" in out) == (images == 100)
+    assert "--data-root" in out
+    assert out.splitlines()[-1] == "['.lock']"
+
+
+SHARED = """
+import sys
+from pathlib import Path
+from vaetune.datasets.prepared import open_split
+images = open_split(Path(sys.argv[1])).images
+print(int(images.sum()), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_share_the_pages(tmp_path: Path) -> None:
+    big = Recipe(
+        name="big",
+        split="train",
+        source=tmp_path,
+        listing=lambda: [Item(str(i), 0, 0, 0) for i in range(64)],
+        shape=(3, 128, 128),
+        options={},
+        decode=lambda path: np.full((3, 128, 128), int(path.name), np.uint8),
+    )
+    images = prepare(big, tmp_path).images
+    command = [sys.executable, "-c", SHARED, str(Path(images.filename).parent)]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [int(process.stdout.readline()) for process in both] == [int(images.sum())] * 2
+    kilobytes = [mapped(process.pid, images.filename) for process in both]
+    for process in both:
+        process.communicate("\n", timeout=60)
+    for found in kilobytes:
+        assert found["Rss"] >= images.nbytes // 1024
+        assert found["Private_Dirty"] == 0
+        assert found["Pss"] <= found["Rss"] / 2
+
+
+def mapped(pid: int, path: str) -> dict[str, int]:
+    """What the kernel counts of a process's mapping of the file, in KiB."""
+    lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.endswith(str(path)))
+    fields = (line.split() for line in lines[start + 1 : start + 20])
+    return {words[0].rstrip(":"): int(words[1]) for words in fields if len(words) == 3 and words[2] == "kB"}
+
+
+def test_what_is_watched_saves_the_listing(tmp_path: Path) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    os.utime(folder, (1, 1))
+    watching = Recipe(**{**vars(recipe(tmp_path)), "watched": (folder,)})
+    prepare(watching, tmp_path)
+
+    def unexpected() -> list[Item]:
+        raise AssertionError("listed again")
+
+    unlisted = Recipe(**{**vars(recipe(tmp_path)), "watched": (folder,), "listing": unexpected})
+    assert find(unlisted, [tmp_path], trust_times=True) is not None
+    with pytest.raises(AssertionError, match="listed again"):
+        find(unlisted, [tmp_path])
+    os.utime(folder, (2, 2))
+    with pytest.raises(AssertionError, match="listed again"):
+        find(unlisted, [tmp_path], trust_times=True)
+
+
+def test_times_that_are_too_recent_say_nothing(tmp_path: Path) -> None:
+    watching = Recipe(**{**vars(recipe(tmp_path)), "watched": (tmp_path,)})
+    assert watching.stamp() == ""
+    os.utime(tmp_path, (1, 1))
+    assert len(watching.stamp()) == 64
+    tmp_path.rmdir()
+    assert watching.stamp() == ""
 
 
 @pytest.mark.parametrize(

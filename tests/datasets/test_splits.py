@@ -109,3 +109,43 @@ def test_an_impossible_share_is_named(share: float) -> None:
 def test_noise_needs_another_class() -> None:
     with pytest.raises(UserError, match="at least 2 classes"):
         noisy_labels(np.zeros(4, np.int64), 0.5, 1, 0)
+
+
+groups_and_sizes = st.lists(st.integers(0, 7), min_size=4, max_size=60).map(np.array)
+
+
+@given(groups_and_sizes, st.data())
+def test_no_group_is_parted(groups: np.ndarray, data: st.DataObject) -> None:
+    labels = groups % 3
+    n_validation = data.draw(st.integers(0, len(groups) - 1))
+    seed = data.draw(st.integers(0, 9))
+    try:
+        train, validation = split(labels, n_validation, None, seed, groups)
+    except UserError as error:
+        assert "are left for training" in str(error)  # noqa: PT017 - either outcome is right, see the last assertion
+        assert n_validation > len(groups) - np.bincount(groups).max(initial=0)
+        return
+    assert len(validation) == n_validation == len(set(validation.tolist()))
+    assert not set(groups[train].tolist()) & set(groups[validation].tolist())
+    others = ~np.isin(groups, groups[validation])
+    assert sorted(train.tolist()) == np.flatnonzero(others).tolist()
+    few, same = split(labels, n_validation, 1, seed, groups)
+    assert few.tolist() == train[:1].tolist()
+    assert same.tolist() == validation.tolist()
+
+
+def test_validation_is_of_whole_groups_but_one() -> None:
+    groups = np.repeat(np.arange(50), 10)
+    _, validation = split(np.zeros(500, np.int64), 95, None, 0, groups)
+    assert sorted(np.bincount(groups[validation], minlength=50))[-10:] == [5, *[10] * 9]
+
+
+def test_different_seeds_choose_different_groups() -> None:
+    groups = np.repeat(np.arange(50), 10)
+    chosen = {frozenset(groups[split(groups % 2, 100, None, seed, groups)[1]].tolist()) for seed in range(9)}
+    assert len(chosen) == 9
+
+
+def test_more_than_the_other_groups_have_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"without parting groups .*: 10 images are left for training"):
+        split(np.zeros(20, np.int64), 5, 12, 0, np.repeat([0, 1], 10))

@@ -42,6 +42,9 @@ CATALOGUE: dict[str, Entry] = {
     "rotated": Entry("rotated", "NAME"),
     "pairs": Entry("pairs", "NAME::NAME"),
     "folder": Entry("folder", "NAME[@SIZE][,grey]"),
+    "celeba": Entry("celeba", "ATTRIBUTE[+…][@64|128][,grey]"),
+    "imdb": Entry("imdb", "gender|age[@SIZE][,OPTION=…]"),
+    "wiki": Entry("wiki", "gender|age[@SIZE][,OPTION=…]"),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +23,21 @@ class Decoder:
     """Gives every image the same `shape` (C, H, W), C = 1 (grey) or 3 (RGB).
 
     With `crop`, the largest centred part of the right proportions is resized (bilinear, antialiased; what a resize of
-    the shorter side and a centre crop give, in one step); without, an image of another size is an error.
+    the shorter side and a centre crop give, in one step); without, an image of another size is an error. A `window`
+    is cut out first: the centred square of so many pixels.
     Transparency is dropped, not blended. 16-bit and float images are refused: Pillow would clip them to white.
     """
 
     shape: tuple[int, int, int]
     crop: bool
+    window: int | None = None
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """The image, uint8 [C, H, W]; raises `UserError` with the reason if the file is no such image."""
         channels, height, width = self.shape
         try:
-            with warnings.catch_warnings(), Image.open(path) as image:
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _refuse_bombs(image)
                 array = np.asarray(self._fit(_colours(image, channels), path))
         except UserError:
             raise
@@ -46,6 +47,8 @@ class Decoder:
 
     def _fit(self, image: Image.Image, path: Path) -> Image.Image:
         _, height, width = self.shape
+        if self.window:
+            image = self._window(image, self.window, path)
         if image.size == (width, height):
             return image
         if not self.crop:
@@ -55,6 +58,19 @@ class Decoder:
         left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
         box = (left, top, left + scale * width, top + scale * height)
         return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+    def _window(self, image: Image.Image, side: int, path: Path) -> Image.Image:
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        if left < 0 or top < 0:
+            raise UserError(f"{path}: {image.width}x{image.height} pixels, too small for a window of {side}x{side}")
+        return image.crop((left, top, left + side, top + side))
+
+
+def _refuse_bombs(image: Image.Image) -> None:
+    """Pillow itself raises at twice its limit and only warns at once; warning filters are not safe between threads."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(f"{image.width}x{image.height} pixels: a decompression bomb?")
 
 
 def size_of(path: Path) -> tuple[int, int]:

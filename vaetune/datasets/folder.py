@@ -38,19 +38,26 @@ class ImageFolder(PreparedDataset):
         """The files of the split's folders, by class and name."""
         from vaetune.datasets.decode import Decoder
 
-        folders = DEVELOPMENT if split == "development" else ("test",)
-        items = tuple(item for name in folders for item in _items(self.folder, name, self.class_names))
-        if empty := set(range(self.classes)) - {item.label for item in items}:
-            names = ", ".join(self.class_names[label] for label in sorted(empty))
-            raise UserError(f"{self.folder}: the {split} split has no images of: {names}")
+        folders = [
+            name for name in (DEVELOPMENT if split == "development" else ("test",)) if (self.folder / name).is_dir()
+        ]
+
+        def listing() -> list[Item]:
+            items = [item for name in folders for item in _items(self.folder, name, self.class_names)]
+            if empty := set(range(self.classes)) - {item.label for item in items}:
+                names = ", ".join(self.class_names[label] for label in sorted(empty))
+                raise UserError(f"{self.folder}: the {split} split has no images of: {names}")
+            return items
+
         return Recipe(
             name=self.folder.name,
             split=split,
             source=self.folder,
-            items=items,
+            listing=listing,
             shape=self.shape,
             options={"crop": self.crop, "class_names": self.class_names},
             decode=Decoder(self.shape, self.crop),
+            watched=tuple(self.folder / name / label for name in folders for label in self.class_names),
         )
 
 
@@ -65,7 +72,7 @@ def dataset(request: Request) -> Dataset:
         licence="that of the images",
         class_names=class_names,
         shape=(1 if grey else 3, *((size, size) if size else _first_size(folder, class_names))),
-        test_size=sum(1 for _ in _items(folder, "test", class_names)),
+        test_size=sum(len(_files(folder / "test" / name)) for name in class_names),
         folder=folder,
         crop=bool(size),
         root=request.root,
@@ -120,9 +127,11 @@ def _first_size(folder: Path, class_names: tuple[str, ...]) -> tuple[int, int]:
 def _items(source: Path, split: str, class_names: tuple[str, ...]) -> Iterator[Item]:
     """The files of a split, by class and name; none if the split has no folder."""
     for label, name in enumerate(class_names if (source / split).is_dir() else ()):
-        with os.scandir(source / split / name) as entries:
-            files = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-        for file in files:
-            if file.is_file():
-                status = file.stat()
-                yield Item(f"{split}/{name}/{file.name}", label, status.st_size, status.st_mtime_ns)
+        for file in sorted(_files(source / split / name), key=lambda entry: entry.name):
+            status = file.stat()
+            yield Item(f"{split}/{name}/{file.name}", label, status.st_size, status.st_mtime_ns)
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]

@@ -8,6 +8,7 @@ again. The folder is locked meanwhile: a second process waits, then finds the wo
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from vaetune.datasets.base import Images, digest
 from vaetune.datasets.locks import locked
-from vaetune.datasets.prepared import FORMAT, Recipe, open_split, read_manifest
+from vaetune.datasets.prepared import FORMAT, Recipe, is_current, open_split, read_manifest
 from vaetune.errors import UserError
 
 _NAMED = 5  # bad files that a message names; the manifest has all
@@ -42,9 +43,12 @@ def prepare(
     """
     home = root / "prepared" / recipe.key()
     folder, aside = home / recipe.split, home / f".{recipe.split}.partial"
-    with locked(home):
+    stamp = recipe.stamp()  # before the listing, whose mistakes are found before anything is written
+    if not recipe.items:
+        raise UserError(f"{recipe.source}: the {recipe.split} split has no images")
+    with locked(home), _full_disk(aside):
         manifest = read_manifest(folder)
-        if manifest and manifest["listing"] == recipe.fingerprint():
+        if manifest and is_current(manifest, recipe):
             return open_split(folder)
         images = _allocate(recipe, aside, chunk)
         bad = _decode_all(recipe, aside, images, chunk, jobs or len(os.sched_getaffinity(0)), progress)
@@ -55,10 +59,25 @@ def prepare(
                 f"{len(bad)} of {len(recipe.items)} files of {recipe.split} are no usable images; mend or remove them, "
                 f"or leave them out with `python -m vaetune.datasets prepare --skip-bad`:\n{named}{more}"
             )
-        _finish(recipe, aside, images, bad)
+        _finish(recipe, aside, images, bad, stamp)
         shutil.rmtree(folder, ignore_errors=True)  # out of date: its listing was another
         aside.rename(folder)
         return open_split(folder)
+
+
+@contextmanager
+def _full_disk(aside: Path) -> Iterator[None]:
+    """A disk without space is the user's to mend, and nothing that was begun stays on it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UserError(
+            f"{aside.parent}: {error.strerror}; nothing of it was kept. Make space, or choose another folder with "
+            "--data-root"
+        ) from error
 
 
 def _allocate(recipe: Recipe, aside: Path, chunk: int) -> _Map:
@@ -80,8 +99,8 @@ def _new_map(path: Path, shape: tuple[int, ...]) -> _Map:
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
-        path.unlink()
-        raise UserError(f"{path}: cannot take {images.nbytes / 2**30:.2f} GiB: {error.strerror}") from error
+        what = f"cannot take {images.nbytes / 2**30:.2f} GiB for the decoded images: {error.strerror}"
+        raise OSError(error.errno, what) from error
     return images
 
 
@@ -126,18 +145,21 @@ def _decode(recipe: Recipe, images: NDArray[np.uint8], start: int, chunk: int) -
     return {"start": start, "sha256": _sha256(images[start : start + chunk]), "bad": bad}
 
 
-def _finish(recipe: Recipe, aside: Path, images: _Map, bad: dict[int, str]) -> None:
-    """Leaves images, labels and manifest, on the disk, in `aside`."""
-    labels = np.array([item.label for item in recipe.items], np.int64)
+def _finish(recipe: Recipe, aside: Path, images: _Map, bad: dict[int, str], stamp: str) -> None:
+    """Leaves images, labels, groups and manifest, on the disk, in `aside`."""
+    labels, groups = (np.array([getattr(i, name) for i in recipe.items], np.int64) for name in ("label", "group"))
     if bad:
         kept = np.setdiff1d(np.arange(len(images)), list(bad))
         whole = _new_map(aside / "kept.npy", (len(kept), *recipe.shape))
         for start in range(0, len(kept), _BLOCK):
             whole[start : start + _BLOCK] = images[kept[start : start + _BLOCK]]
         (aside / "kept.npy").replace(aside / "images.npy")
-        images, labels = whole, labels[kept]
+        images, labels, groups = whole, labels[kept], groups[kept]
     images.flush()
     np.save(aside / "labels.npy", labels)
+    grouped = bool((groups >= 0).any())
+    if grouped:
+        np.save(aside / "groups.npy", groups)
     manifest = {
         "format": FORMAT,
         "source": str(recipe.source.resolve()),
@@ -145,6 +167,8 @@ def _finish(recipe: Recipe, aside: Path, images: _Map, bad: dict[int, str]) -> N
         "options": recipe.options,
         "shape": recipe.shape,
         "count": len(labels),
+        "groups": grouped,
+        "stamp": stamp,
         "listing": recipe.fingerprint(),
         "sha256": digest(Images(images, labels)),
         "skipped": [why for _, why in sorted(bad.items())],

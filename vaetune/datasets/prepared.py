@@ -1,9 +1,11 @@
 """Decode once: one split of an image collection as a uint8 memory map, so that opening it again takes milliseconds.
 
-    <root>/prepared/<name>-<8 hex>/<split>/images.npy labels.npy manifest.json
+    <root>/prepared/<name>-<8 hex>/<split>/images.npy labels.npy [groups.npy] manifest.json
 
 This file says what a prepared split is and opens it; `prepare` makes it. A family whose images have to be decoded is a
-`PreparedDataset` that lists its files.
+`PreparedDataset` that lists its files. Listing hundreds of thousands takes seconds, so a split is also known by a
+stamp: the times of the folders and lists that its files are in. These change when files are added, removed or renamed;
+a file that is overwritten in its place is noticed by the command `prepare`, which always makes the listing.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
@@ -24,34 +28,43 @@ from vaetune.datasets.base import Dataset, Images
 from vaetune.datasets.roots import search_roots, writable_root
 from vaetune.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+_SETTLED = 2.0  # seconds: what changed this recently may change again without another time
 Split: TypeAlias = Literal["development", "test"]
 _log = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
-    """One image file: its path below the source, its label, and what tells that it has changed."""
+    """One image file: its path below the source, its label, what tells that it has changed, and its group if any."""
 
     path: str
     label: int
     size: int
     modified: int
+    group: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What to decode: the `items` of one split below `source`, each through `decode` to uint8 of `shape` (C, H, W).
+    """What to decode: the items of one split below `source`, each through `decode` to uint8 of `shape` (C, H, W).
 
-    `name` and `options` name the result: whatever changes the pixels belongs into `options`.
+    `name` and `options` name the result: whatever changes the pixels or labels belongs into `options`. `listing` finds
+    the items; `watched` are the folders and files whose times change with the listing (none: it is always made).
     """
 
     name: str
     split: str
     source: Path
-    items: tuple[Item, ...]
+    listing: Callable[[], Sequence[Item]]
     shape: tuple[int, int, int]
     options: dict[str, Any]
     decode: Callable[[Path], NDArray[np.uint8]]
+    watched: tuple[Path, ...] = ()
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """The image files, listed once."""
+        return tuple(self.listing())
 
     def key(self) -> str:
         """The folder's name: readable, and another one for another source or other options."""
@@ -61,6 +74,19 @@ class Recipe:
     def fingerprint(self) -> str:
         """The SHA-256 of the listing: files added, removed, renamed or changed since give another one."""
         return hashlib.sha256(json.dumps(self.items).encode()).hexdigest()
+
+    def stamp(self) -> str:
+        """What is watched, in hex; "" if that is nothing, or has changed so recently that its times say little."""
+        if not self.watched:
+            return ""
+        try:
+            times = [path.stat().st_mtime_ns for path in self.watched]
+        except FileNotFoundError:
+            return ""
+        if max(times) > time.time_ns() - _SETTLED * 1e9:
+            return ""
+        text = json.dumps([list(map(str, self.watched)), times])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,18 +102,23 @@ class PreparedDataset(Dataset):
     @final
     def development(self) -> Images:
         """All but the test split, as a memory map."""
-        return self.prepare("development")
+        return self._opened("development")
 
     @final
     def sealed_test(self) -> Images:
         """The test split, as a memory map."""
-        return self.prepare("test")
+        return self._opened("test")
 
     @final
     def prepare(self, split: Split, skip_bad: bool = False) -> Images:
-        """The split, decoded now if need be; `skip_bad` leaves out files that are no usable images."""
-        recipe = self.recipe(split)
-        found = find(recipe, search_roots(self.root))
+        """The split, decoded now if any file has changed; `skip_bad` leaves out files that are no usable images."""
+        return self._prepared(self.recipe(split), skip_bad, trust_times=False)
+
+    def _opened(self, split: Split) -> Images:
+        return self._prepared(self.recipe(split), skip_bad=False, trust_times=True)
+
+    def _prepared(self, recipe: Recipe, skip_bad: bool, trust_times: bool) -> Images:
+        found = find(recipe, search_roots(self.root), trust_times)
         if found is not None:
             return found
         from vaetune.datasets.prepare import prepare
@@ -95,14 +126,21 @@ class PreparedDataset(Dataset):
         return prepare(recipe, writable_root(self.root), skip_bad=skip_bad)
 
 
-def find(recipe: Recipe, roots: Sequence[Path]) -> Images | None:
+def find(recipe: Recipe, roots: Sequence[Path], trust_times: bool = False) -> Images | None:
     """The prepared split in the first of `roots` that has it, up to date; None if none has."""
     for root in roots:
         folder = root / "prepared" / recipe.key() / recipe.split
         manifest = read_manifest(folder)
-        if manifest and manifest["listing"] == recipe.fingerprint():
+        if manifest and is_current(manifest, recipe, trust_times):
             return open_split(folder)
     return None
+
+
+def is_current(manifest: dict[str, Any], recipe: Recipe, trust_times: bool = False) -> bool:
+    """Whether that is what the recipe would make now."""
+    if trust_times and manifest["stamp"] and manifest["stamp"] == recipe.stamp():
+        return True
+    return bool(manifest["listing"] == recipe.fingerprint())
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -125,14 +163,16 @@ def open_split(folder: Path) -> Images:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")
+        groups = np.load(folder / "groups.npy") if manifest["groups"] else None
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{folder}: damaged ({error}); delete it and prepare it again") from error
     expected = (manifest["count"], *manifest["shape"])
-    if images.shape != expected or images.dtype != np.uint8 or labels.shape != expected[:1]:
+    lengths = {len(array) for array in (labels, groups) if array is not None}
+    if images.shape != expected or images.dtype != np.uint8 or lengths != {manifest["count"]}:
         raise UserError(f"{folder}: found images {images.shape}, expected {expected}; delete it and prepare it again")
     if manifest["skipped"]:
         _log.warning("%s: %d unusable files were left out", folder, len(manifest["skipped"]))
-    return Images(images, labels)
+    return Images(images, labels, groups)
 
 
 def folder_of(images: Images) -> Path:

@@ -1,4 +1,4 @@
-"""Who trains and who validates: stratified, seeded, nested splits, and label noise that nests too."""
+"""Who trains and who validates: stratified, seeded, nested splits that part no group; label noise that nests too."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from vaetune.errors import UserError
 Index = NDArray[np.int64]
 
 
-def split(labels: NDArray[np.int64], n_validation: int, n_train: int | None, seed: int) -> tuple[Index, Index]:
+def split(
+    labels: NDArray[np.int64],
+    n_validation: int,
+    n_train: int | None,
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[Index, Index]:
     """Indices of the training and of the validation images, int64 [n_train] and [n_validation].
 
     One stratified order of all images is drawn from `seed`; training takes its beginning and validation its end.
     So validation does not depend on `n_train`, a smaller training set is the beginning of a larger one, and in both
     every class has its share of the images, rounded up or down. `n_train=None` takes all that validation leaves.
+
+    With `groups` int64 [N], no group is in both: validation takes whole groups in a random order, the last of them in
+    part if its size does not fit, and training a stratified order of the images of all other groups.
     Raises `UserError` if there are not enough images.
     """
     total = len(labels)
@@ -27,8 +36,27 @@ def split(labels: NDArray[np.int64], n_validation: int, n_train: int | None, see
         raise UserError(
             f"cannot split {total} images into {asked}: n_train must be at least 1, the sum at most {total}"
         )
-    order = stratified_order(labels, seed)
-    return order[:wanted], order[total - n_validation :]
+    if groups is None:
+        order = stratified_order(labels, seed)
+        return order[:wanted], order[total - n_validation :]
+    others, validation = _whole_groups(groups, n_validation, seed)
+    if n_train is None:
+        wanted = len(others)
+    if not 0 < wanted <= len(others):
+        raise UserError(
+            f"cannot split {total} images into {wanted} training and {n_validation} validation images without parting "
+            f"groups (such as the images of one person): {len(others)} images are left for training"
+        )
+    return others[stratified_order(labels[others], seed)][:wanted], validation
+
+
+def _whole_groups(groups: NDArray[np.int64], n: int, seed: int) -> tuple[Index, Index]:
+    """All images of the groups that are not touched, and n images of the others."""
+    _, group = np.unique(groups, return_inverse=True)
+    place = np.random.default_rng(seed).permutation(group.max(initial=-1) + 1)[group]
+    order = np.argsort(place, kind="stable")
+    chosen = order[len(order) - n :]
+    return np.flatnonzero(~np.isin(place, place[chosen])), chosen
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> Index:
