@@ -179,6 +179,7 @@ OTHER = {
     "trunk": [8],
     "latents": 3,
     "bottleneck": "gaussian",
+    "convolutions": {"channels": [2], "kernels": [3], "strides": [1], "paddings": [1]},
     "decoder": [4],
     "epochs": 31,
     "batch_size": 3,

@@ -12,7 +12,14 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaetune.elbo import half_square_norm, inverse_softplus, kl_normal, softplus
+from vaetune.elbo import (
+    half_square_norm,
+    inverse_softplus,
+    kl_normal,
+    log_normal,
+    log_standard_normal,
+    softplus,
+)
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import Linear
 from vaetune.noise import Noise
@@ -25,6 +32,11 @@ class Code(NamedTuple):
     mu: Tensor
     sigma: Tensor | None
     penalty: Tensor | None
+
+    def log_ratio(self) -> Tensor:
+        """log N(z; 0, I) − log N(z; μ, σ²) [..., B]: minus a one-draw estimate of the KL. Needs σ."""
+        assert self.sigma is not None
+        return log_standard_normal(self.z) - log_normal(self.z, self.mu, self.sigma)
 
 
 class Latents(Protocol):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaetune import elbo
 from vaetune.models.configs import GenerativeConfig
+from vaetune.noise import Noise
 
 
 class Likelihood(nn.Module, ABC):
@@ -84,3 +85,8 @@ CATALOGUE: dict[str, type[Likelihood]] = {
     "gaussian": Gaussian,
     "gaussian_learned": GaussianLearned,
 }
+
+
+def binarized(x: Tensor, noise: Noise | None) -> Tensor:
+    """Images [..., B, C, H, W] with every pixel 1 with its grey value as probability; noise None leaves them grey."""
+    return x if noise is None else (noise.uniform(x.shape[-4:]) < x).to(x.dtype)

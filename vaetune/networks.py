@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaetune.convolutions import ConvolutionStack, MirroredStack
-from vaetune.models.configs import GenerativeConfig
+from vaetune.models.configs import Convolutions
 from vaetune.noise import Noise
 
 # oneDNN takes a product of more multiply-adds than this in the whole stack, and leaves the others to MKL.
@@ -82,11 +82,13 @@ class MLP(nn.Module):
 class Encoder(nn.Module):
     """Images [..., B, *shape], and `context` further numbers where there are any, to features [..., B, outputs]."""
 
-    def __init__(self, shape: Sequence[int], config: GenerativeConfig, context: int = 0) -> None:
+    def __init__(
+        self, shape: Sequence[int], convolutions: Convolutions | None, widths: Sequence[int], context: int = 0
+    ) -> None:
         super().__init__()
-        self.convolutions = ConvolutionStack(tuple(shape), config.convolutions) if config.convolutions else None
+        self.convolutions = ConvolutionStack(tuple(shape), convolutions) if convolutions else None
         features = math.prod(self.convolutions.outputs if self.convolutions else shape)
-        self.mlp = MLP(features + context, config.hidden)
+        self.mlp = MLP(features + context, widths)
         self.outputs = self.mlp.outputs
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -96,13 +98,22 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents [..., B, inputs] to `channels` planes of the images' height and width, flat: [..., B, channels·H·W]."""
+    """Latents [..., B, inputs] to `channels` planes of the images' height and width, flat: [..., B, channels·H·W].
 
-    def __init__(self, inputs: int, shape: Sequence[int], channels: int, config: GenerativeConfig) -> None:
+    Hidden layers of `widths`, in the order given, then the mirror of `convolutions`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        shape: Sequence[int],
+        channels: int,
+        convolutions: Convolutions | None,
+        widths: Sequence[int],
+    ) -> None:
         super().__init__()
-        self.mlp = MLP(inputs, config.hidden[::-1])
-        stack = config.convolutions
-        self.convolutions = MirroredStack(tuple(shape), stack, channels) if stack else None
+        self.mlp = MLP(inputs, widths)
+        self.convolutions = MirroredStack(tuple(shape), convolutions, channels) if convolutions else None
         outputs = math.prod(self.convolutions.inputs if self.convolutions else (channels, *shape[1:]))
         self.outputs = Linear(self.mlp.outputs, outputs)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from vaetune.config import ModelConfig, per_member
 
 if TYPE_CHECKING:
+    from vaetune.models.branched_vae import BranchedVAE
     from vaetune.models.gaussian_vae import GaussianVAE
     from vaetune.models.supervised_vae import SupervisedVAE
 
@@ -41,7 +42,9 @@ NETWORKS = {
 class SupervisedVAEConfig(ModelConfig):
     """Encoder, bottleneck, classifier on the latent, optional decoder.
 
-    `trunk` and `decoder` are hidden widths (`decoder` None: no decoder, no reconstruction term).
+    `trunk` and `decoder` are hidden widths (`decoder` None: no decoder, no reconstruction term); `convolutions`, where
+    there are any, come before the trunk, and their mirror after the decoder. With a `decoder_share` the decoder trains
+    alone in that share of the epochs, the last ones, on a frozen encoder; without, together with all else.
     `bottleneck` names the one of `vaetune.bottlenecks`; `beta` multiplies its penalty in nats per example;
     `sigma` is the fixed noise of the arms that do not learn it, `initial_sigma` where learned σ begins;
     `dropout` acts after every hidden layer of the trunk, `latent_dropout` is the rate p of multiplicative
@@ -69,7 +72,9 @@ class SupervisedVAEConfig(ModelConfig):
     label_smoothing: float = per_member(0.0)
     confidence_penalty: float = per_member(0.0)
     logit_penalty: float = per_member(0.0)
+    convolutions: Convolutions | None = None
     decoder: tuple[int, ...] | None = None
+    decoder_share: float = 0.0
     reconstruction: float = per_member(0.0)
 
     def build(self, shape: tuple[int, ...], classes: int) -> SupervisedVAE:
@@ -136,6 +141,29 @@ class CVAEConfig(VAEConfig):
         return CVAE(self, shape, classes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BranchedVAEConfig(GenerativeConfig):
+    """One trunk, a Gaussian latent with its decoder, and a classifier that branches off the trunk, not off the latent.
+
+    `branch` are the classifier's hidden widths; `reconstruction`, `beta` and `classification` weigh −log p(x|z), the
+    KL and the cross-entropy, each in nats per image.
+    """
+
+    kind: ClassVar[str] = "branched_vae"
+
+    branch: tuple[int, ...] = ()
+    initial_sigma: float = 1.0
+    reconstruction: float = per_member(1.0)
+    beta: float = per_member(1.0)
+    classification: float = per_member(1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> BranchedVAE:
+        """The model for images of `shape` (channels, height, width) in [0, 1] and labels below `classes`."""
+        from vaetune.models.branched_vae import BranchedVAE
+
+        return BranchedVAE(self, shape, classes)
+
+
 CATALOGUE: dict[str, type[ModelConfig]] = {
-    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig)
+    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig, BranchedVAEConfig)
 }

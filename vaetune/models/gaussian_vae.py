@@ -32,9 +32,10 @@ class GaussianVAE(Generative):
             raise UserError("model.free_bits needs the KL of every latent; set model.kl to analytic")
         self.latents = config.latents
         self.likelihood = likelihoods.CATALOGUE[config.likelihood](config)
-        self.encoder = Encoder(shape, config, context)
+        self.encoder = Encoder(shape, config.convolutions, config.hidden, context)
         self.q_z = Gaussian(self.encoder.outputs, config)
-        self.decoder = Decoder(config.latents + context, shape, self.likelihood.outputs * shape[0], config)
+        planes = self.likelihood.outputs * shape[0]
+        self.decoder = Decoder(config.latents + context, shape, planes, config.convolutions, config.hidden[::-1])
         for name in ("beta", "capacity", "free_bits"):
             self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
 
@@ -43,9 +44,7 @@ class GaussianVAE(Generative):
         """What encoder and decoder are told besides, [..., B, context]; None for nothing."""
 
     def observed(self, x: Tensor, noise: Noise | None) -> Tensor:
-        if not self.config.binarize or noise is None:
-            return x
-        return (noise.uniform(x.shape[-4:]) < x).to(x.dtype)
+        return likelihoods.binarized(x, noise) if self.config.binarize else x
 
     def code(self, x: Tensor, noise: Noise | None = None, y: Tensor | None = None) -> Code:
         code: Code = self.q_z(self.encoder(x, self.about(y)), noise)
@@ -64,24 +63,19 @@ class GaussianVAE(Generative):
         kl = code.penalty
         assert kl is not None
         if self.config.kl == "monte_carlo" and noise is not None:
-            kl = -self._log_ratio(code)
+            kl = -code.log_ratio()
         reconstruction = -self.log_likelihood(x, code.z, y)
         loss = reconstruction + self._penalty(code, kl, penalty_scale)
         return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     def log_weight(self, x: Tensor, y: Tensor | None, noise: Noise) -> Tensor:
         code = self.code(x, noise, y)
-        return self.log_likelihood(x, code.z, y) + self._log_ratio(code)
+        return self.log_likelihood(x, code.z, y) + code.log_ratio()
 
     def _outputs(self, z: Tensor, y: Tensor | None) -> Tensor:
         context = self.about(y)
         out: Tensor = self.decoder(z if context is None else torch.cat((z, context), -1))
         return out
-
-    def _log_ratio(self, code: Code) -> Tensor:
-        """log p(z) − log q(z|x) at the code's z."""
-        assert code.sigma is not None
-        return elbo.log_standard_normal(code.z) - elbo.log_normal(code.z, code.mu, code.sigma)
 
     def _penalty(self, code: Code, kl: Tensor, scale: float) -> Tensor:
         beta = self.get_buffer("beta").unsqueeze(-1)

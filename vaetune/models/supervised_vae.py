@@ -10,10 +10,11 @@ from torch import Tensor
 
 from vaetune import elbo
 from vaetune.bottlenecks import CATALOGUE, Code
+from vaetune.convolutions import ConvolutionStack
 from vaetune.errors import UserError
-from vaetune.models.base import Classifier, Task
+from vaetune.models.base import Classifier, Player, Stage, Task
 from vaetune.models.configs import SupervisedVAEConfig
-from vaetune.networks import MLP, Linear
+from vaetune.networks import MLP, Decoder, Linear
 from vaetune.noise import Noise
 
 
@@ -21,27 +22,31 @@ class SupervisedVAE(Classifier):
     """−log p(y|z) + β·penalty, and where a decoder is asked for − w·log p(x|z).
 
     With the Gaussian bottleneck it is the deep variational information bottleneck (Alemi et al. 2017, eq. 17);
-    it is *not* the hyperspherical VAE that shares the abbreviation.
+    it is *not* the hyperspherical VAE that shares the abbreviation. In its two-stage form the decoder comes last, on
+    the frozen encoder.
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct"})
     config: SupervisedVAEConfig
 
     def __init__(self, config: SupervisedVAEConfig, shape: tuple[int, ...], classes: int) -> None:
-        super().__init__(config, shape, classes)
-        if config.reconstruction and config.decoder is None:
+        super().__init__(config, shape, classes, _stages(config))
+        if (config.reconstruction or config.decoder_share) and config.decoder is None:
             raise UserError("model.reconstruction needs model.decoder, the decoder's hidden widths, e.g. [256, 256]")
-        if config.decoder is not None and not config.reconstruction:
+        if config.reconstruction and config.decoder_share:
+            raise UserError("model.reconstruction trains encoder and decoder together, model.decoder_share one by one")
+        if config.decoder is not None and not config.reconstruction and not config.decoder_share:
             raise UserError(
-                "model.decoder is never trained while model.reconstruction is 0: give it a weight or no decoder"
+                "model.decoder is never trained while model.reconstruction is 0: give it a weight or no decoder, or a "
+                "share of the epochs with model.decoder_share"
             )
-        pixels = math.prod(shape)
-        self.trunk = MLP(pixels, config.trunk, config.dropout)
+        self.convolutions = ConvolutionStack(shape, config.convolutions) if config.convolutions else None
+        features = math.prod(self.convolutions.outputs if self.convolutions else shape)
+        self.trunk = MLP(features, config.trunk, config.dropout)
         self.bottleneck = CATALOGUE[config.bottleneck](self.trunk.outputs, config)
         self.classifier = Linear(self.bottleneck.width, classes)
         if config.decoder is not None:
-            self.decoder = MLP(self.bottleneck.width, config.decoder)
-            self.pixels = Linear(self.decoder.outputs, pixels)
+            self.decoder = Decoder(self.bottleneck.width, shape, shape[0], config.convolutions, config.decoder)
         for name in ("beta", "label_smoothing", "confidence_penalty", "logit_penalty", "reconstruction"):
             self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
 
@@ -51,7 +56,8 @@ class SupervisedVAE(Classifier):
         return self.config.bottleneck in noisy or self.config.dropout > 0
 
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
-        code: Code = self.bottleneck(self.trunk(x.flatten(-3), noise), noise)
+        h = x if self.convolutions is None else self.convolutions(x)
+        code: Code = self.bottleneck(self.trunk(h.flatten(-3), noise), noise)
         return code
 
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
@@ -60,7 +66,7 @@ class SupervisedVAE(Classifier):
 
     def decode(self, z: Tensor) -> Tensor:
         """Bernoulli logits of the pixels [..., B, C·H·W] for latents [..., B, Z]."""
-        logits: Tensor = self.pixels(self.decoder(z, None))
+        logits: Tensor = self.decoder(z)
         return logits
 
     def terms(self, x: Tensor, y: Tensor, noise: Noise | None, penalty_scale: float = 1.0) -> dict[str, Tensor]:
@@ -85,9 +91,24 @@ class SupervisedVAE(Classifier):
             loss = loss + self._weighted("reconstruction", terms["reconstruction"])
         return {"loss": loss} | terms
 
+    def decoder_terms(self, x: Tensor, y: Tensor, noise: Noise | None, penalty_scale: float = 1.0) -> dict[str, Tensor]:
+        """What the decoder minimises when it trains alone: −log p(x|z), [..., B]."""
+        with torch.no_grad():
+            z = self.code(x, noise).z
+        reconstruction = -elbo.log_bernoulli(x.flatten(-3), self.decode(z))
+        return {"loss": reconstruction, "reconstruction": reconstruction}
+
     def head_norm(self) -> Tensor:
         norm: Tensor = torch.linalg.matrix_norm(self.bottleneck.mu.weight)
         return norm
 
     def _weighted(self, name: str, term: Tensor) -> Tensor:
         return self.get_buffer(name).unsqueeze(-1) * term
+
+
+def _stages(config: SupervisedVAEConfig) -> tuple[Stage, ...]:
+    if not config.decoder_share:
+        return (Stage(),)
+    everything_else = Player("", ("convolutions", "trunk", "bottleneck", "classifier"))
+    decoder = Player("decoder", ("decoder",), "decoder_terms")
+    return (Stage(1 - config.decoder_share, (everything_else,)), Stage(config.decoder_share, (decoder,)))

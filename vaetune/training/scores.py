@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from vaetune.evaluation import metrics
-from vaetune.models.base import Classifier, Model
+from vaetune.models.base import Classifier, Generative, Model
 from vaetune.noise import Noise
 
 Batch = tuple[Tensor, Tensor]
@@ -20,9 +20,12 @@ def criterion(model: Model) -> str:
     return "val/nll" if isinstance(model, Classifier) else "val/loss"
 
 
-def validate(model: Model, batches: Iterable[Batch], noise: Noise) -> dict[str, Tensor]:
-    """The scores [R] of classifiers' predictions; of any other model the means of its loss terms under `noise`."""
-    return _classified(model, batches) if isinstance(model, Classifier) else _mean_terms(model, batches, noise)
+def validate(model: Model, batches: Sequence[Batch], noise: Noise) -> dict[str, Tensor]:
+    """The scores [R]: a classifier's of its predictions; of any other, and of what decodes, the mean loss terms."""
+    found = _classified(model, batches) if isinstance(model, Classifier) else {}
+    if isinstance(model, Generative) or not isinstance(model, Classifier):
+        found |= _mean_terms(model, batches, noise)
+    return found
 
 
 def _classified(model: Classifier, batches: Iterable[Batch]) -> dict[str, Tensor]:
