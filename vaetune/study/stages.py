@@ -110,6 +110,8 @@ class Stages:
             self._write(chunk, replicated)
             for one in chunk:
                 self.tracker.inputs(one.member.id, seen)
+            if self.interrupted():
+                return
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:
         """Predictions first: a row in replicates says that a replicate is wholly measured."""
