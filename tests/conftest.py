@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -116,7 +117,7 @@ class TeamServer:
 class Weed:
     """A real S3 server that checks its keys."""
 
-    KEYS = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "only-the-server-knows"}
+    KEYS: ClassVar = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "only-the-server-knows"}
 
     def __init__(self, folder: Path) -> None:
         weed = Path(sys.executable).with_name("weed")

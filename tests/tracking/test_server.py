@@ -60,7 +60,7 @@ def test_an_execution_on_a_server(server: Any, make: Make, client: Client, tmp_p
         "name": "whole",
         "hypothesis": "It works.",
         "dataset_info": {"name": "digits", "n_train": 1, "n_validation": 1, "test": 1},
-        "objective": {"metric": "val/error", "direction": "minimize"},
+        "objective": {"metric": "val/error", "direction": "minimize", "tie": "val/nll"},
         "budget": {"trials": 1},
         "replication": {"n": 1},
         "arms": [],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vaetune.tracking import about, limits, links, note
+from vaetune.tracking import about, charted, limits, links, note
 
 
 def unpacked(text: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def study() -> dict[str, Any]:
         "name": "ablation",
         "hypothesis": "The noise does the work.",
         "dataset_info": {"name": "digits", "n_train": 1000, "n_validation": 200, "test": 500},
-        "objective": {"metric": "val/error", "direction": "minimize"},
+        "objective": {"metric": "val/error", "direction": "minimize", "tie": "val/nll_scaled"},
         "budget": {"trials": 16},
         "replication": {"n": 10},
         "arms": [
@@ -64,7 +64,7 @@ def test_views_are_as_mlflow_stores_them(study: dict[str, Any]) -> None:
 
 
 def test_a_maximised_objective_is_sorted_downwards(study: dict[str, Any]) -> None:
-    tags = about({**study, "objective": {"metric": "val/elbo", "direction": "maximize"}})
+    tags = about({**study, "objective": {"metric": "val/elbo", "direction": "maximize", "tie": "val/nll"}})
     state = unpacked(tags["mlflow.sharedViewState.vaetune-trials"])
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val/elbo`", False)
 
@@ -81,3 +81,30 @@ def test_links_lead_to_the_views(study: dict[str, Any]) -> None:
 
 def test_links_of_a_database_lead_to_the_local_page() -> None:
     assert all("//127.0.0.1:5000/#/" in url for url in links("sqlite:////a/mlflow.db", "1").values())
+
+
+def test_the_view_of_the_arms_holds_no_more_runs_than_the_page_loads(study: dict[str, Any]) -> None:
+    assert [charted(arms) for arms in (1, 3, 14, 100, 1000)] == [100, 33, 7, 1, 1]
+    assert all(arms * charted(arms) <= 100 for arms in range(1, 101))
+    many = {**study, "arms": study["arms"] * 7}
+    title = json.loads(about(many)["mlflow.sharedViewState.vaetune-arms"])["name"]
+    assert title == "Arms: mean curves of the first 7 replicates"
+    assert (
+        unpacked(about(study)["mlflow.sharedViewState.vaetune-arms"])["searchFilter"]
+        == "tags.`vaetune.charted` = 'true'"
+    )
+
+
+def test_curves_come_first_and_are_not_smoothed(study: dict[str, Any]) -> None:
+    state = unpacked(about(study)["mlflow.sharedViewState.vaetune-arms"])
+    charts = state["compareRunCharts"]
+    assert [chart["metricKey"] for chart in charts[:3]] == ["val/error", "val/nll_scaled", "train/loss"]
+    assert {chart["lineSmoothness"] for chart in charts[:3]} == {0}
+    assert {chart["metricSectionId"] for chart in charts} == {
+        section["uuid"] for section in state["compareRunSections"]
+    }
+
+
+def test_the_note_leads_to_a_report_that_is_there(study: dict[str, Any]) -> None:
+    assert "](#/experiments/1/runs/abc/artifacts/report/report.html)" in note({**study, "run": "R"}, ("1", "abc"))
+    assert "](" not in note(study)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from vaetune import config
+from vaetune.seeding import derive
 from vaetune.study import Objective
 from vaetune.study.board import Board
 from vaetune.study.console import Console
@@ -41,11 +42,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Data:
-    """The development images: their digest and number, and whether replicates are fitted on validation images too."""
+    """What the tracker needs to know of the study.
+
+    The digest and number of the development images, whether replicates are fitted on validation images too, and how
+    many replicates of an arm are charted.
+    """
 
     digest: str
     images: int
     refit: bool
+    charted: int
 
     def seen(self, member: Member, replicate: bool) -> list[inputs.Input]:
         """The images that a member sees, for the tracker."""
@@ -55,7 +61,7 @@ class Data:
         return inputs.development(
             replace(dataset, n_validation=held_out),
             self.digest,
-            member.seeds.split,
+            derive(f"{member.seeds.split}/{member.fold}") if member.fold else member.seeds.split,
             member.seeds.labels,
             (n_train, held_out),
         )
@@ -93,6 +99,8 @@ class Recorder:
         kind = "replicate" if entry.phase == "replicate" else "trial"
         tags = {"vaetune.kind": kind, "vaetune.arm": member.arm, "vaetune.phase": entry.phase}
         tags |= {"vaetune.seed": str(member.seeds.initial)} | ({"vaetune.slice": entry.slice} if entry.slice else {})
+        if self._data and kind == "replicate" and entry.number < self._data.charted:
+            tags["vaetune.charted"] = "true"
         params = {"arm": member.arm, "seed": member.seeds.initial} | config.flatten(member.configuration)
         self._tracker.begin(member.id, member.id, tags, params, entry.started)
         if self._data:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from vaetune.datasets.base import Dataset, digest
+from vaetune.datasets.folds import require_two
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
-from vaetune.study import Study, evaluate, plan, tuning
+from vaetune.study import Study, evaluate, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.evaluate import Images, Measured
@@ -23,7 +24,7 @@ from vaetune.study.pipeline import Pipeline, replications
 from vaetune.study.recorder import Data, Recorder
 from vaetune.study.search import Search, score
 from vaetune.study.tracked import record
-from vaetune.tracking import Tracker, inputs
+from vaetune.tracking import Tracker, charted, inputs
 from vaetune.training.seeds import Member
 
 
@@ -50,7 +51,10 @@ class Stages:
         """Runs those of search, select and replicate that are asked for, in one go."""
         tables, study = self.execution.tables, self.study
         development = self.dataset.development()
-        data = Data(record(self.execution)["dataset_info"]["digest"], len(development), study.replication.refit)
+        if study.budget.reseeds > 1:
+            require_two(len(development), study.dataset.n_validation)
+        digested = record(self.execution)["dataset_info"]["digest"]
+        data = Data(digested, len(development), study.replication.refit, charted(len(study.arms)))
         recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board, data)
         ledger = recorder.ledger()
         searched = ledger[ledger["phase"] == "search"]
@@ -71,12 +75,13 @@ class Stages:
             "stall": study.budget.stall,
         }
         pipeline = Pipeline(study, self.root, phases, phase, recorder)
-        if pipeline.exhausted:
-            return
-        try:
-            tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted)
-        finally:
-            recorder.flush()
+        if not pipeline.exhausted:
+            try:
+                tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted)
+            finally:
+                recorder.flush()
+        if tables.read("importance").empty and brain.exhausted:
+            tables.append("importance", importance.rows(brain))
 
     def evaluate(self) -> None:
         """Opens the test split and measures every replicate once."""

@@ -36,11 +36,21 @@ def about(study: Mapping[str, Any], report: tuple[str, str] | None = None) -> di
     """
     tags = {"mlflow.note.content": note(study, report)}
     now = time.time_ns() // 1_000_000
+    n, shown = study["replication"]["n"], charted(len(study["arms"]))
+    titles = TITLES | ({ARMS: f"Arms: mean curves of the first {shown} replicates"} if shown < n else {})
     for key, state in _views(study["objective"]).items():
         deflated = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-        view = {"name": TITLES[key], "createdAt": now, "updatedAt": now, "state": f"deflate;{deflated}"}
+        view = {"name": titles[key], "createdAt": now, "updatedAt": now, "state": f"deflate;{deflated}"}
         tags[f"mlflow.sharedViewState.{key}"] = json.dumps(view)
     return tags
+
+
+def charted(arms: int) -> int:
+    """How many replicates of each arm carry the tag vaetune.charted, by which the view of the arms finds its runs.
+
+    The page loads 100 runs and takes means over these: more than 100 would be those that happen to sort first.
+    """
+    return max(1, 100 // max(1, arms))
 
 
 def links(uri: str, experiment_id: str, run_id: str = "") -> dict[str, str]:
@@ -75,7 +85,8 @@ def note(study: Mapping[str, Any], report: tuple[str, str] | None = None) -> str
         "**How to read it** Trials are early-stopped and selected, so they compare nothing: replicates do. Charts show "
         f"every run's course; intervals and verdicts are in the {where}."
     )
-    lines = [f"## {study['name']}", "", f"**Hypothesis** {study['hypothesis']}", "", caution, "", facts, ""]
+    # The page shows one line of it until it is opened.
+    lines = [f"**Hypothesis** {study['hypothesis']}", "", caution, "", facts, ""]
     lines += ["| arm | what differs | searched |", "|---|---|---|", *(_arm(arm) for arm in study["arms"]), ""]
     declared = [f"- {item['name']}: {item['question']}" for item in study["comparisons"]]
     lines += ["**Declared in advance**", "", *declared, ""] if declared else []
@@ -97,16 +108,16 @@ def _views(objective: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     both = ["tags.`vaetune.arm`", "tags.`vaetune.outcome`"]
     test = [f"metrics.`{name}`" for name in _TEST]
     return {
-        ARMS: _state("replicate", "attributes.start_time", False, both, grouped=True),
-        TRIALS: _state("trial", metric, ascending, [*both, metric]),
-        REPLICATES: _state("replicate", "metrics.`test/error`", True, [*both, *test]),
+        # By a metric, because by time the parent run comes along, as an arm without a name.
+        ARMS: _state("tags.`vaetune.charted` = 'true'", metric, ascending, both) | _curves(objective),
+        TRIALS: _state("tags.`vaetune.kind` = 'trial'", metric, ascending, [*both, metric]),
+        REPLICATES: _state("tags.`vaetune.kind` = 'replicate'", "metrics.`test/error`", True, [*both, *test]),
     }
 
 
-def _state(kind: str, order: str, ascending: bool, columns: list[str], *, grouped: bool = False) -> dict[str, Any]:
-    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vaetune.arm"}]}
+def _state(runs: str, order: str, ascending: bool, columns: list[str]) -> dict[str, Any]:
     return {
-        "searchFilter": f"tags.`vaetune.kind` = '{kind}'",
+        "searchFilter": runs,
         "orderByKey": order,
         "orderByAsc": ascending,
         "startTime": "ALL",
@@ -114,7 +125,40 @@ def _state(kind: str, order: str, ascending: bool, columns: list[str], *, groupe
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
-        "groupBy": group if grouped else None,
-        "useGroupedValuesInCharts": grouped,
+        "groupBy": None,
+        "useGroupedValuesInCharts": False,
         "hideEmptyCharts": True,
+        "runsHiddenMode": "SHOWALL",
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def _curves(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs grouped by arm; first the mean curves over epochs, then a bar an arm for each test metric."""
+    courses = dict.fromkeys((objective["metric"], objective["tie"], "train/loss"))
+    sections = {"curves": "Mean curves on validation and training", "test": "Test metrics, means of the replicates"}
+    plain = {"xAxisKey": "step", "scaleType": "linear", "lineSmoothness": 0}  # a smoothed mean leaves its own band
+    lines = [_chart("LINE", "curves", metric) | plain | {"selectedMetricKeys": [metric]} for metric in courses]
+    bars = [_chart("BAR", "test", metric) for metric in _TEST]
+    return {
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vaetune.arm"}]},
+        "useGroupedValuesInCharts": True,
+        "isAccordionReordered": True,  # else sections are sorted by name, and those of single values come first
+        "compareRunCharts": lines + bars,
+        "compareRunSections": [
+            {"uuid": id, "name": name, "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+            for id, name in sections.items()
+        ],
+    }
+
+
+def _chart(kind: str, section: str, metric: str) -> dict[str, Any]:
+    return {
+        "uuid": f"vaetune-{metric}",
+        "type": kind,
+        "metricKey": metric,
+        "metricSectionId": section,
+        "runsCountToCompare": 20,
+        "deleted": False,
+        "isGenerated": False,
     }
