@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 
 from vaetune.datasets.base import Dataset
 from vaetune.storage import Storage
-from vaetune.study import cluster
+from vaetune.study import cluster, nodes
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
@@ -34,7 +35,7 @@ def train(
     try:
         with cluster.connected(options.address, resources) as slots:
             tracker.check()
-            with soft() as interrupted:
+            with soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
                 ex.tables = Tables(ex.storage, Patience(console.note, interrupted))
                 board = Board(beside(ex) / "tensorboard" if options.tensorboard else None)
                 stages = Stages(
@@ -66,3 +67,7 @@ def _work(phases: Sequence[str], stages: Stages) -> list[tuple[str, Callable[[],
     if "evaluate" in phases:
         work.append(("evaluate", stages.evaluate))
     return work
+
+
+def _began_ms(ex: Execution) -> int:
+    return int(datetime.fromisoformat(ex.environment["started"]).timestamp() * 1000)

@@ -81,6 +81,11 @@ class Tracker:
             self._pump.check(timeout)
 
     @property
+    def on(self) -> bool:
+        """Whether there is an address."""
+        return self._pump is not None
+
+    @property
     def experiment_id(self) -> str:
         """MLflow's id of the experiment; empty without tracking and before `check` has returned."""
         return self._pump.server.experiment_id if self._pump else ""
