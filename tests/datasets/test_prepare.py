@@ -170,7 +170,7 @@ def test_what_never_reached_the_disk_is_decoded_again(tmp_path: Path) -> None:
     pixels = np.load(aside / "images.npy", mmap_mode="r+")
     pixels[5] = 0
     with (aside / "journal.jsonl").open("a") as file:
-        file.write('{"start": 12, "sha')  # and a line that was cut short
+        file.write('{"start": 12, "cr')  # and a line that was cut short
     decode = Counting()
     images = prepare(recipe(tmp_path, decode), tmp_path, chunk=4)
     assert sorted(decode.seen) == [4, 5, 6, 7, *range(12, N)]

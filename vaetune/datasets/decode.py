@@ -87,7 +87,8 @@ def _colours(image: Image.Image, channels: int) -> Image.Image:
         raise ValueError(f"mode {image.mode}, expected 8 bits a channel; convert it first")
     if image.mode in ("P", "PA"):  # by way of RGBA: a palette with transparency is mapped wrongly otherwise
         image = image.convert("RGBA")
-    return image.convert("L" if channels == 1 else "RGB")
+    wanted = "L" if channels == 1 else "RGB"
+    return image if image.mode == wanted else image.convert(wanted)
 
 
 def _why(path: Path, error: BaseException) -> str:
