@@ -26,6 +26,18 @@ BACK_OFF = (0.5, 1.0, 2.0)
 _ASIDE = ".aside"
 
 
+class Trying(Protocol):
+    """Runs an action, once or until it succeeds, and returns its result."""
+
+    def __call__(self, action: Callable[[], T], /) -> T:
+        """The action's result."""
+        ...
+
+
+def _once(action: Callable[[], T], /) -> T:
+    return action()
+
+
 class Storage:
     """A root folder, `runs/x` or `s3://bucket/prefix`, whose files are named by relative "/"-separated paths.
 
@@ -33,10 +45,12 @@ class Storage:
     upload completes, and its size is then checked. Credentials come from the environment only, the endpoint of S3
     from `AWS_ENDPOINT_URL` or from the URI (`?endpoint_override=http://…&region=…`). Pickles as its `uri` and opens
     its filesystem again where it arrives. Any method raises ValueError on an absolute path and on `..` in one.
+    `trying` runs every operation and may run it again where it fails; it is not pickled.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], trying: Trying | None = None) -> None:
         text = os.fspath(root)
+        self._trying = trying or _once
         scheme, _, rest = text.partition("://")
         self.local: Path | None = None
         self._backend: _Backend
@@ -60,28 +74,32 @@ class Storage:
 
     def write(self, path: str, data: bytes) -> None:
         """Make or replace a file, and the folders above it. Returns when the data is durable; raises OSError."""
-        self._backend.write(_file(path), data)
+        self._trying(lambda: self._backend.write(_file(path), data))
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError."""
-        return self._backend.read(_file(path))
+        return self._trying(lambda: self._backend.read(_file(path)))
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or a folder of that name."""
-        return self._backend.exists(_checked(path))
+        return self._trying(lambda: self._backend.exists(_checked(path)))
 
     def list(self, path: str = "") -> list[str]:
         """The names of files and folders directly below a folder, sorted; empty when there is no such folder."""
-        return sorted(self._backend.names(_checked(path)))
+        return sorted(self._trying(lambda: self._backend.names(_checked(path))))
 
     def delete(self, path: str) -> None:
         """Remove a file, or a folder with all below it; what is missing counts as removed."""
-        self._backend.delete(_file(path))
+        self._trying(lambda: self._backend.delete(_file(path)))
 
     def below(self, path: str) -> Storage:
         """The storage whose root is a folder of this one."""
         root, mark, query = self.uri.partition("?") if self.local is None else (self.uri, "", "")
-        return Storage(f"{root}/{_checked(path)}{mark}{query}")
+        return Storage(f"{root}/{_checked(path)}{mark}{query}", self._trying)
+
+    def patient(self, trying: Trying) -> Storage:
+        """The same storage, each operation of which is run by `trying`; see `vaetune.study.patience`."""
+        return Storage(self.uri, trying)
 
 
 class _Backend(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -71,13 +71,11 @@ _PART = re.compile(r"part-(\d+)-[0-9a-f]{8}\.parquet")
 class Tables:
     """The tables below `<storage>/tables/`, each a folder of parts that are never changed once they are there.
 
-    Any number of processes may append and read at the same time: a part appears whole or not at all. `writing` runs
-    each write; it may wait and run it again where the storage refuses.
+    Any number of processes may append and read at the same time: a part appears whole or not at all.
     """
 
-    def __init__(self, storage: Storage, writing: Callable[[Callable[[], None]], None] = lambda write: write()) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage.below("tables")
-        self._writing = writing
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add the rows as one part. Raises ValueError, naming the column and the value that it refuses.
@@ -126,7 +124,7 @@ class Tables:
         last = max((number for number, _ in self._parts(table)), default=-1)
         # Two writers may take the same number; the random half keeps both parts.
         part = f"{table}/part-{last + 1:06d}-{secrets.token_hex(4)}.parquet"
-        self._writing(lambda: self._storage.write(part, buffer.getvalue()))
+        self._storage.write(part, buffer.getvalue())
 
     def read(self, table: str) -> pd.DataFrame:
         """All rows in the order of their parts; null and a metric that a row lacks are NaN. Raises UserError."""

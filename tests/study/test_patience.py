@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import pickle
+from pathlib import Path
+
 import pytest
 
 from vaetune.errors import UserError
+from vaetune.storage import Storage
 from vaetune.study.patience import Patience
 
 
@@ -46,7 +51,7 @@ def test_a_storage_that_comes_back_is_waited_for_and_said_once() -> None:
     assert store.tried == 5
     assert len(said) == 2
     assert "No space left" in said[0]
-    assert clock.now == 1 + 2 + 4 + 8
+    assert clock.now == 1 + 2 + 4 + 5
 
 
 def test_after_the_limit_it_gives_up_and_does_not_wait_again() -> None:
@@ -60,6 +65,33 @@ def test_after_the_limit_it_gives_up_and_does_not_wait_again() -> None:
         writing(store.write)
     assert clock.now == before
     assert store.tried == tried + 1
+
+
+def test_what_is_missing_is_not_waited_for() -> None:
+    clock = Clock()
+
+    def read() -> bytes:
+        raise FileNotFoundError("no such part")
+
+    with pytest.raises(FileNotFoundError):
+        patience([], clock)(read)
+    assert clock.now == 0
+
+
+def test_a_storage_of_patience_tries_again_below_and_loses_it_when_pickled(tmp_path: Path) -> None:
+    said: list[str] = []
+    clock, refusing = Clock(), Store(2)
+    storage = Storage(tmp_path).patient(patience(said, clock)).below("a")
+
+    def fsync(descriptor: int) -> None:
+        refusing.write()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        storage.write("b", b"1")
+    assert (tmp_path / "a" / "b").read_bytes() == b"1"
+    assert len(said) == 2
+    assert pickle.loads(pickle.dumps(storage)).read("b") == b"1"
 
 
 def test_an_interrupt_ends_the_waiting() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from vaetune.models.base import Classifier
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
+from vaetune.study.patience import Patience
 from vaetune.training import routes
 from vaetune.training.seeds import Member
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def _measure(
     temperatures: Mapping[str, float],
 ) -> list[Measured]:
     routes.configure()
+    storage = storage.patient(Patience(_log.warning, lambda: False))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_test = test.tensors(device)
     out = []

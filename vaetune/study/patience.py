@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from vaetune.errors import UserError
+
+T = TypeVar("T")
 
 LIMIT = 300.0
 """Seconds for which a storage that refuses is tried again."""
 
+PAUSE = 5.0
+"""The longest pause between two tries, in seconds: a signal is answered no later."""
+
+
+class GaveUp(UserError):
+    """The storage was waited for in vain; nothing is lost but the time since the last checkpoints."""
+
 
 class Patience:
-    """Runs writes, each again while it raises OSError, for `limit` seconds at most; then raises `UserError`.
+    """Runs operations, each again while it raises OSError, for `limit` seconds at most; then raises `GaveUp`.
 
-    `say` gets a line when the waiting begins and one when it ends well; `give_up` ends it early. Once it has been in
-    vain, later writes are tried a single time, so that the study stops soon.
+    A missing file is an answer and is raised at once. `say` gets a line when the waiting begins and one when it ends
+    well; `give_up` ends it early. Once it has been in vain, later operations are tried a single time, so that the
+    study stops soon.
     """
 
     def __init__(
@@ -29,22 +40,24 @@ class Patience:
         self._say, self._give_up, self._clock, self._sleep = say, give_up, clock, sleep
         self._limit = limit
 
-    def __call__(self, write: Callable[[], None]) -> None:
-        """Runs the write."""
+    def __call__(self, action: Callable[[], T], /) -> T:
+        """The operation's result."""
         begun, pause, waiting = self._clock(), 1.0, False
         while True:
             try:
-                write()
+                result = action()
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 if self._give_up() or self._clock() - begun >= self._limit:
                     self._limit = 0.0
-                    raise UserError(f"results cannot be written: {error}") from error
+                    raise GaveUp(f"the storage fails: {error}") from error
                 if not waiting:
-                    self._say(f"results cannot be written: {error}; waiting, {self._limit:.0f} s at most")
+                    self._say(f"the storage fails: {error}; trying again, for {self._limit:.0f} s at most")
                     waiting = True
                 self._sleep(pause)
-                pause = min(2 * pause, 15.0)
+                pause = min(2 * pause, PAUSE)
             else:
                 if waiting:
-                    self._say("results are written again")
-                return
+                    self._say("the storage works again")
+                return result

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,7 @@ class Stages:
     board: Board
     console: Console
     interrupted: Callable[[], bool]
+    _predicted: set[str] = field(default_factory=set, init=False)
 
     @property
     def study(self) -> Study:
@@ -77,7 +78,7 @@ class Stages:
         pipeline = Pipeline(study, self.root, phases, phase, recorder)
         if not pipeline.exhausted:
             try:
-                tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted)
+                tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted, self._learn)
             finally:
                 recorder.flush()
         if tables.read("importance").empty and brain.exhausted:
@@ -95,6 +96,7 @@ class Stages:
         if not todo:
             return
         self.console.phase("evaluate", _count(todo), {})
+        self._predicted = set(tables.read("predictions")["replicate_id"])
         ended = [m for m in todo if replicated.loc[m.id, "outcome"] == "finished"]
         for member in todo:
             if member not in ended:
@@ -121,7 +123,8 @@ class Stages:
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:
         """Predictions first: a row in replicates says that a replicate is wholly measured."""
         tables, now = self.execution.tables, time.time_ns() // 1_000_000
-        tables.append_columns("predictions", evaluate.columns(chunk))
+        # Those of who was just being written down when an earlier driver died are there, and the same.
+        tables.append_columns("predictions", evaluate.columns([m for m in chunk if m.member.id not in self._predicted]))
         rows = [one.row(ledger.loc[one.member.id]) for one in chunk]
         tables.append("replicates", rows)
         for one, row in zip(chunk, rows, strict=True):
@@ -132,6 +135,14 @@ class Stages:
             self.tracker.end(id, row["outcome"], now)
             # No score: the live view must not rank arms by what the test split says.
             self.console.finished(one.member.arm, row["outcome"], None)
+
+    def _learn(self, routes: Mapping[str, str]) -> None:
+        """Into environment.json; where the workers' machines differ, every choice is named."""
+        known = self.execution.environment.get("routes", {})
+        choices = {name: [*known[name].split(" or ")] if name in known else [] for name in routes}
+        merged = {name: " or ".join(dict.fromkeys([*choices[name], routes[name]])) for name in routes}
+        if merged != known:
+            self.execution.write_environment(routes=merged)
 
     def _replicates(self, ledger: pd.DataFrame) -> list[Member]:
         mine = dict(iter(ledger.groupby("arm")))

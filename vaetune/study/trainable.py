@@ -26,6 +26,7 @@ from vaetune.datasets.splits import noisy_labels, split
 from vaetune.storage import Storage
 from vaetune.study import snapshots
 from vaetune.study.members import GroupSpec, replicate_id
+from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.watchdog import Watchdog
 from vaetune.tracking.parts import decodes
 from vaetune.training import routes
@@ -39,6 +40,10 @@ REPORT_EVERY = 1.0
 
 CHECKPOINT_EVERY = 10.0
 """Seconds of training after which what still trains is written down; a lost worker costs no more than that."""
+
+
+WAIT = 100.0
+"""Seconds for which a worker waits for a full or absent storage, each of the three times that its group is tried."""
 
 
 class GroupTrainable(tune.Trainable):
@@ -62,7 +67,8 @@ class GroupTrainable(tune.Trainable):
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.images = torch.from_numpy(images).to(self.device)
             self.labels = torch.from_numpy(labels).to(self.device)
-        self.classes, self.storage, self.refit = classes, storage, refit
+        self.classes, self.refit = classes, refit
+        self.storage = storage.patient(Patience(_log.warning, lambda: False, WAIT, sleep=self._wait))
         self._begin(config["spec"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -81,6 +87,8 @@ class GroupTrainable(tune.Trainable):
         self.by_id = {member.id: member for member in spec.members}
         try:
             self._join(spec.members)
+        except GaveUp:
+            raise
         except Exception:  # noqa: BLE001 - as in `_epoch`
             self.groups = []
             self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
@@ -141,7 +149,7 @@ class GroupTrainable(tune.Trainable):
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
             self._save_partials(self.groups[0])
         self.watchdog.rest()
-        return {"rows": self._rows(), "device": self.device}
+        return {"rows": self._rows(), "device": self.device, "routes": self.routes}
 
     def _epoch(self, group: Group) -> None:
         started, members = time.perf_counter(), list(group.members)
@@ -217,6 +225,11 @@ class GroupTrainable(tune.Trainable):
             "seconds": self.seconds[id],
             "history": self.history[id],
         }
+
+    def _wait(self, seconds: float) -> None:
+        """Waiting for the storage is no hang."""
+        self.watchdog.beat()
+        time.sleep(seconds)
 
     def _fail(self, members: Sequence[Member], reason: str) -> None:
         for member in members:

@@ -36,7 +36,8 @@ def train(
         with cluster.connected(options.address, resources) as slots:
             tracker.check()
             with soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
-                ex.tables = Tables(ex.storage, Patience(console.note, interrupted))
+                ex.storage = ex.storage.patient(Patience(console.note, interrupted))
+                ex.tables = Tables(ex.storage)
                 board = Board(beside(ex) / "tensorboard" if options.tensorboard else None)
                 stages = Stages(
                     ex, dataset, options.seed, options.reproducible, slots, tracker, board, console, interrupted

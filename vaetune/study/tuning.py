@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 from vaetune.errors import UserError
 from vaetune.study import Resources
 from vaetune.study.members import GroupSpec
+from vaetune.study.patience import GaveUp
 from vaetune.study.trainable import GroupTrainable
 
 T = TypeVar("T")
@@ -53,13 +54,15 @@ def run(
     resources: Resources,
     slots: int,
     interrupted: Callable[[], bool],
+    learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
     retries: int = 2,
 ) -> None:
     """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so.
 
-    A `UserError` of the phase ends the run in order and is raised afterwards.
+    `learn` is told the compute routes that workers chose, each combination once. A `UserError` of the phase ends the
+    run in order and is raised afterwards.
     """
-    guard = _Guard(phase, interrupted)
+    guard = _Guard(phase, interrupted, learn)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     request = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
@@ -93,8 +96,14 @@ def run(
 class _Guard:
     """The phase as Tune's parts see it. It stays in this process: Tune pickles them into snapshots nobody reads."""
 
-    def __init__(self, phase: Phase | None, interrupted: Callable[[], bool] = lambda: False) -> None:
-        self.phase, self.interrupted = phase, interrupted
+    def __init__(
+        self,
+        phase: Phase | None,
+        interrupted: Callable[[], bool] = lambda: False,
+        learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
+    ) -> None:
+        self.phase, self.interrupted, self._learn = phase, interrupted, learn
+        self._routes: list[Mapping[str, str]] = []
         self.error: UserError | None = None
 
     def __reduce__(self) -> tuple[type[_Guard], tuple[None]]:
@@ -109,6 +118,12 @@ class _Guard:
             except UserError as error:
                 self.error = error
         return otherwise
+
+    def routes(self, routes: Mapping[str, str]) -> None:
+        """Hands on what is news."""
+        if routes not in self._routes:
+            self._routes.append(routes)
+            self.ask(lambda _: self._learn(routes), None)
 
     def stop(self) -> bool:
         """Whether Tune is to stop everything."""
@@ -147,6 +162,7 @@ class _Scheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         spec = trial.config["spec"]
+        self._guard.routes(result["routes"])
         goes_on = self._guard.ask(lambda phase: phase.result(spec, result["rows"], result["device"]), False)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
@@ -156,8 +172,15 @@ class _Callback(tune.Callback):
         self._guard = guard
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        error = trial.get_pickled_error()
         reason = f"worker lost: {trial.get_error()}"
-        self._guard.ask(lambda phase: phase.lost(trial.config["spec"], reason), None)
+
+        def lost(phase: Phase) -> None:
+            if isinstance(error, GaveUp):  # no fault of the group's, which a resumed study does not repeat but continue
+                raise GaveUp(str(error.args[0]))
+            phase.lost(trial.config["spec"], reason)
+
+        self._guard.ask(lost, None)
 
 
 class _Stopper(tune.Stopper):
