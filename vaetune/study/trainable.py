@@ -22,7 +22,8 @@ from ray import tune
 from vaetune import checkpoints
 from vaetune.checkpoints import Checkpoint, CheckpointError
 from vaetune.config import digest, to_json
-from vaetune.datasets.splits import noisy_labels, split
+from vaetune.datasets.folds import folded
+from vaetune.datasets.splits import noisy_labels
 from vaetune.storage import Storage
 from vaetune.study import snapshots
 from vaetune.study.members import GroupSpec, replicate_id
@@ -131,7 +132,7 @@ class GroupTrainable(tune.Trainable):
         dataset = member.configuration.dataset
         labels = self.labels.cpu().numpy()
         held_out = 0 if self.refit and self.spec.phase == "replicate" else dataset.n_validation
-        train, validation = split(labels, held_out, dataset.n_train, member.seeds.split)
+        train, validation = folded(labels, held_out, dataset.n_train, member.seeds.split, member.fold)
         targets = noisy_labels(labels[train], dataset.label_noise, self.classes, member.seeds.labels)
         return Split(torch.from_numpy(train), torch.from_numpy(targets), torch.from_numpy(validation))
 
@@ -198,6 +199,8 @@ class GroupTrainable(tune.Trainable):
             weights = group.ended.pop(row.id)
             config = self._config(row.id, {"epoch": row.epoch})
             checkpoints.save(self.storage, row.id, Checkpoint(config, weights, {}))
+        else:
+            self.storage.delete(f"checkpoints/{row.id}")  # what it left while it trained
 
     def _save_partials(self, group: Group) -> None:
         for r, member in enumerate(group.members):
