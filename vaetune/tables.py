@@ -53,13 +53,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         "confidence:float32 elbo:float32?"
     ),
     "battery": _schema("replicate_id:str metric:str x:float64? value:float64?"),
+    "importance": _schema("arm:str search:int32 parameter:str importance:float64 trials:int32 evaluator:str"),
     "runs": _schema("own_id:str run_id:str experiment_id:str"),
 }
 """The columns of each table; rows of `replicates` may add float64 columns whose names contain "/"."""
 
 _WORDS = {
     ("ledger", "phase"): {"search", "select", "replicate"},
-    ("ledger", "slice"): {"audit", "asha", ""},
+    ("ledger", "slice"): {"audit", "asha", "fold0", "fold1", ""},
     ("ledger", "outcome"): {"finished", "stopped", "failed"},
     ("replicates", "outcome"): {"finished", "stopped", "failed"},
     ("predictions", "evaluation"): {"mean", "k_sample"},

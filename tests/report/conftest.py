@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,16 +30,19 @@ class Execution:
     history: pd.DataFrame
     replicates: pd.DataFrame
     predictions: pd.DataFrame
+    optional: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def assembled(self) -> Evidence:
-        tables = {name: getattr(self, name) for name in ("ledger", "history", "replicates", "predictions")}
+        tables = {
+            name: getattr(self, name) for name in ("ledger", "history", "replicates", "predictions")
+        } | self.optional
         return assemble(self.study, self.environment, **tables)
 
     def write(self, storage: Storage) -> None:
         storage.write("study.json", json.dumps(self.study).encode())
         storage.write("environment.json", json.dumps(self.environment).encode())
-        for name in ("ledger", "history", "replicates"):
-            frame = getattr(self, name)
+        frames = {name: getattr(self, name) for name in ("ledger", "history", "replicates")} | self.optional
+        for name, frame in frames.items():
             rows = [{k: v for k, v in row.items() if not pd.isna(v)} for row in frame.to_dict("records")]
             Tables(storage).append(name, rows)
         for _, part in self.predictions.groupby("replicate_id", sort=False):
@@ -68,7 +71,9 @@ def make(
     shared = seed_sd * rng.standard_normal(n)
     ledger, history, replicates, predictions = [], [], [], []
     for k, (arm, error) in enumerate(arms.items()):
-        ledger += _ledger(arm, error, searches, trials, epochs, rng)
+        searched = _ledger(arm, error, searches, trials, epochs, rng)
+        ledger += searched
+        history += _rungs(searched, 2)
         for i in range(n):
             rate = np.clip(error + shared[i] + seed_sd * rng.standard_normal(), 0, 1)
             score = 0.8 * hardness + 0.2 * rng.random(m)
@@ -201,7 +206,7 @@ def _ledger(
         for rank, number in enumerate((1, trials - 1)):
             for again in range(2):
                 chosen = {"number": rank, "params": "{}", "config_hash": f"{arm}-{search}-{number}"}
-                own = {"trial_id": f"{arm}.s{search}-k{rank}-r{again}", "phase": "select", "slice": ""}
+                own = {"trial_id": f"{arm}.s{search}-k{rank}-r{again}", "phase": "select", "slice": f"fold{again}"}
                 score = {"outcome": "finished", "objective": error + 0.01 * (number == 1), "epochs": epochs}
                 rows.append(own | chosen | score)
         for row in rows:
@@ -209,6 +214,17 @@ def _ledger(
     common = {"arm": arm, "config": "{}", "seed": 1, "group_id": "g", "reason": "", "length": epochs, "device": "cpu"}
     times = {"started": NOW, "ended": NOW}
     return [{**row, **common, **times, "tie": 0.5, "seconds": 0.4 * row["epochs"]} for row in rows]
+
+
+def _rungs(searched: list[dict[str, Any]], rung: int) -> list[dict[str, Any]]:
+    """Scores at a rung that are twice the final ones."""
+    metrics = {"val/error": "objective", "val/nll_scaled": "tie"}
+    return [
+        {"member_id": row["trial_id"], "epoch": rung, "metric": metric, "value": 2 * row[column], "time": NOW}
+        for row in searched
+        for metric, column in metrics.items()
+        if row["phase"] == "search"
+    ]
 
 
 def _replicate(

@@ -15,7 +15,7 @@ from vaetune.storage import Storage
 
 TABLES = {
     *("comparisons", "checks", "arms", "replicates", "sizes", "scores", "gaps", "scales", "curves", "secondary"),
-    *("ledger", "published"),
+    *("ledger", "published", "exploratory", "stopping", "expected", "winners_curse"),
 }
 HOSTILE = '<script>alert("x")</script> **bold** [link](http://evil.example) | & _em_ snake_case\nnext line'
 
@@ -88,8 +88,13 @@ def test_the_markdown_has_its_sections_in_order(report: Path) -> None:
         "### Validation error of the replicates by epoch, %",
         "## Secondary metrics",
         "### The declared comparisons by other metrics",
+        "### Every arm against svae",
         "## What the search spent",
         "### Trials and training time by arm",
+        "## Did the search search well?",
+        "### Early stopping, judged by trials that were not stopped",
+        "### Expected best val/error of k random trials, %",
+        "### The best trial of the search, trained again",
         "## How this was measured",
     ]
     assert text.index("Noise on the latent regularizes.") < text.index("## Verdicts")
@@ -159,7 +164,7 @@ def test_plotly_is_embedded_once_and_every_figure_is_drawn(report: Path) -> None
     page = (report / "report.html").read_text()
     tags = Tags(page).found
     figures = [a["id"] for tag, a in tags if tag == "div" and (a.get("id") or "").startswith("figure-")]
-    assert figures == ["figure-forest", "figure-distributions", "figure-curves", "figure-ledger"]
+    assert figures == ["figure-forest", "figure-distributions", "figure-curves", "figure-ledger", "figure-expected"]
     assert page.count("plotly.js v") == 1
     assert len(page) < 7_000_000
 
@@ -168,7 +173,7 @@ def test_words_of_the_user_stay_words_in_html(hostile: Path) -> None:
     page = (hostile / "report.html").read_text()
     tags = Tags(page).found
     assert not [tag for tag, _ in tags if tag == "img"]
-    assert sum(tag == "script" for tag, _ in tags) == 2 + 4  # plotly, the theme, and a call for each figure
+    assert sum(tag == "script" for tag, _ in tags) == 2 + 5  # plotly, the theme, and a call for each figure
     assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;" in page
     assert "<img src=x" not in page
     assert '<script>alert("x")' not in page

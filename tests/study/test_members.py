@@ -55,8 +55,10 @@ def test_candidates_of_one_arm_are_re_seeded_alike() -> None:
     best, second = (members.reseeded(STUDY, 0, SVAE, 0, rank, ANY) for rank in (0, 1))
     assert [m.id for m in second] == ["svae-k1-r0", "svae-k1-r1", "svae-k1-r2"]
     assert [m.seeds for m in best] == [m.seeds for m in second]
-    assert len(seeds(*best)) == 5 * 3, "fresh in everything, the split included"
-    assert not seeds(*best) & seeds(*trials(SVAE))
+    assert [m.fold for m in best] == [m.fold for m in second] == [0, 1, 0]
+    data = {trials(SVAE)[0].seeds.split, trials(SVAE)[0].seeds.labels}
+    assert len(seeds(*best)) == 2 + 3 * 3, "the split of the search; fresh in everything else"
+    assert seeds(*best) & seeds(*trials(SVAE)) == data
     assert not seeds(*best) & seeds(*members.reseeded(STUDY, 0, PLAIN, 0, 0, ANY))
     assert not seeds(*best) & seeds(*members.reseeded(STUDY, 0, SVAE, 1, 0, ANY))
 

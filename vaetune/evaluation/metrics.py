@@ -1,8 +1,8 @@
 """Scores of predictions, as pure functions of tensors.
 
 Logits and probabilities are [..., N, C], targets [..., N] (or [N], shared by all members); N is averaged away and
-leading dimensions stay. Everything but the calibration error is summed up in float64. What is not a number stays not a number: a diverged model
-has no error, rather than that of a constant guess.
+leading dimensions stay. Everything but the calibration error is summed up in float64. What is not a number stays not
+a number: a diverged model has no error, rather than that of a constant guess.
 """
 
 from __future__ import annotations

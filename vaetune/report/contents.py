@@ -10,13 +10,14 @@ import pandas as pd
 
 from vaetune.report import comparisons, costs, figures, summaries
 from vaetune.report.arm_tables import GAP, LABELS, arm_blocks
+from vaetune.report.audit_tables import audit_blocks
 from vaetune.report.comparisons import Verdict
 from vaetune.report.contrasts import contrasts
 from vaetune.report.document import Bullets, Cell, Document, Figure, Section, Table, Text, of, word
 from vaetune.report.evidence import Evidence
 from vaetune.report.method import how_measured
 from vaetune.report.verdict_tables import verdict_blocks
-from vaetune.report.words import MISSING, count, duration, number, p_value, percent, plural, points, signed
+from vaetune.report.words import MISSING, count, duration, interval, number, p_value, percent, plural, points, signed
 
 
 def compose(found: Evidence) -> Document:
@@ -30,6 +31,7 @@ def compose(found: Evidence) -> Document:
         Section("curves", "Learning curves", _curves(summaries.curves(found))),
         Section("secondary", "Secondary metrics", _secondary(found, verdicts)),
         Section("ledger", "What the search spent", _spent(found, spent)),
+        Section("audit", "Did the search search well?", audit_blocks(found)),
         Section("method", "How this was measured", [how_measured(found)]),
     ]
     outcomes = Counter(verdict.outcome for verdict in verdicts)
@@ -64,10 +66,13 @@ def _curves(table: pd.DataFrame) -> list[Figure | Text]:
     ]
 
 
-def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> list[Table | Text]:
+def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> Sequence[Table | Text]:
     table = summaries.secondary(found, [verdict.contrast for verdict in verdicts])
     if table.empty:
-        return [Text("Without declared comparisons there is nothing to compare by other metrics.")]
+        return [
+            Text("Without declared comparisons there is nothing to compare by other metrics."),
+            *_exploratory(found),
+        ]
     shrunk = summaries.smaller_gaps(verdicts, table)
     said = f" That is the case in: {'; '.join(shrunk)}." if shrunk else ""
     shown = {
@@ -83,7 +88,27 @@ def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> list[Table | Tex
         "Errors, ECE and their gaps in points, the rest in its own unit. NLL by the two-way interval; all other rows "
         "by t over replicates, conditional on the test set."
     )
-    return [Text(GAP + said), Table("secondary", "The declared comparisons by other metrics", table, shown, note)]
+    other = Table("secondary", "The declared comparisons by other metrics", table, shown, note)
+    return [Text(GAP + said), other, *_exploratory(found)]
+
+
+def _exploratory(found: Evidence) -> list[Table]:
+    plain, table = summaries.exploratory(found)
+    if table.empty:
+        return []
+    shown = {
+        "Arm": word("arm"),
+        "Difference, points": of("difference", points),
+        "95 % interval": lambda r: interval(r["low"], r["high"]),
+        "p": of("p", p_value),
+        "p, Benjamini–Hochberg": of("p_adjusted", p_value),
+    }
+    note = (
+        "Exploratory, and no ground for a verdict: differences in test error by the two-way interval, not adjusted; "
+        "p adjusted for the false discovery rate over this table. That one arm differs from the plain one and another "
+        "does not is no comparison of these two."
+    )
+    return [Table("exploratory", f"Every arm against {plain}", table, shown, note)]
 
 
 def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:

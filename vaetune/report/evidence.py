@@ -15,7 +15,7 @@ import pandas as pd
 from vaetune.errors import UserError
 from vaetune.report.statistics import Array
 from vaetune.storage import Storage
-from vaetune.tables import Tables
+from vaetune.tables import SCHEMAS, Tables
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Evidence:
     `replicates` has one row a replicate in order of arm and replicate number. Where `failed`, its test and
     validation error are chance, (C − 1)/C, and its NLLs log C. `errors[arm]` is 1 − correct and `nll[arm]` the
     log loss in nats, both [replicate, example], of one pass at the posterior mean. `search` [replicate] is the
-    number of the search that replicate i of every arm belongs to.
+    number of the search that replicate i of every arm belongs to. `importance`, `battery` and `runs` may be empty.
     """
 
     study: dict[str, Any]
@@ -36,6 +36,9 @@ class Evidence:
     errors: Mapping[str, Array]
     nll: Mapping[str, Array]
     search: npt.NDArray[np.int64]
+    importance: pd.DataFrame
+    battery: pd.DataFrame
+    runs: pd.DataFrame
 
     @property
     def arms(self) -> list[str]:
@@ -57,6 +60,9 @@ class Evidence:
         return self.replicates[self.replicates["arm"] == arm]
 
 
+OPTIONAL = ("importance", "battery", "runs")
+
+
 def gather(storage: Storage) -> Evidence:
     """The evidence in an execution's folder. Raises `UserError` naming what is missing or odd."""
     files = {}
@@ -66,7 +72,7 @@ def gather(storage: Storage) -> Evidence:
         except FileNotFoundError:
             raise UserError(f"{storage.uri} holds no {name}: is this an execution's folder?") from None
     tables = Tables(storage)
-    names = ("ledger", "history", "replicates", "predictions")
+    names = ("ledger", "history", "replicates", "predictions", *OPTIONAL)
     return assemble(files["study.json"], files["environment.json"], **{name: tables.read(name) for name in names})
 
 
@@ -78,6 +84,7 @@ def assemble(
     history: pd.DataFrame,
     replicates: pd.DataFrame,
     predictions: pd.DataFrame,
+    **optional: pd.DataFrame,
 ) -> Evidence:
     """Check the tables and turn them into arrays.
 
@@ -99,7 +106,16 @@ def assemble(
         errors=errors,
         nll=nll,
         search=rows.loc[rows["arm"] == arms[0], "search"].to_numpy(np.int64),
+        importance=_last(optional, "importance", ["arm", "search", "parameter"]),
+        battery=_last(optional, "battery", ["replicate_id", "metric", "x"]),
+        runs=_last(optional, "runs", ["own_id"]),
     )
+
+
+def _last(given: Mapping[str, pd.DataFrame], name: str, key: list[str]) -> pd.DataFrame:
+    """A table that an execution may lack; of a row written twice the last one counts."""
+    frame = given.get(name, pd.DataFrame(columns=SCHEMAS[name].names))
+    return frame.drop_duplicates(key, keep="last")
 
 
 def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int, refit: bool) -> pd.DataFrame:

@@ -130,6 +130,27 @@ def secondary(evidence: Evidence, declared: Sequence[Contrast]) -> pd.DataFrame:
     return table
 
 
+def exploratory(evidence: Evidence) -> tuple[str, pd.DataFrame]:
+    """The plain arm, and one row for every other arm against it: test error, adjusted by Benjamini–Hochberg.
+
+    The plain arm is the first of those without overrides that search the fewest numbers; without any such arm the
+    name is empty and so is the table.
+    """
+    bare = sorted((a for a in evidence.study["arms"] if not a["overrides"]), key=lambda a: len(a["space"]))
+    plain = str(bare[0]["name"]) if bare else ""
+    rows = []
+    for arm in evidence.arms if plain else []:
+        if arm == plain:
+            continue
+        values = statistics.combine([(arm, 1.0), (plain, -1.0)], evidence.errors)
+        estimate = statistics.two_way(over_searches(values, evidence.search))
+        low, high = estimate.interval()
+        rows.append({"arm": arm, "difference": estimate.mean, "low": low, "high": high, "p": estimate.p})
+    table = pd.DataFrame(rows, columns=["arm", "difference", "low", "high", "p"])
+    table["p_adjusted"] = statistics.benjamini_hochberg(list(table["p"]))
+    return plain, table
+
+
 def smaller_gaps(verdicts: Sequence[Verdict], secondary: pd.DataFrame) -> list[str]:
     """Names of comparisons whose train–test gap shrank while the test error did not fall."""
     gap = secondary[(secondary["metric"] == "gap/error") & (secondary["difference"] < 0)]

@@ -69,9 +69,10 @@ class Budget:
 
     `trials` per arm and search, of which the first `audit` are random and never stopped; `grace` epochs before
     the first rung, each next rung `reduction` times as far, the best 1 / `reduction` at a rung go on; the best
-    `top_k` finished trials are trained again on `reseeds` fresh seeds. `searches` independent searches per arm.
-    More than the share `max_failures` of an arm's trials failing stops the study. A worker that takes longer than
-    `stall` seconds for an epoch is taken to hang and ended; its group is tried again twice.
+    `top_k` finished trials are trained again on `reseeds` fresh seeds, on two validation folds in turn.
+    `searches` independent searches per arm. More than the share `max_failures` of an arm's trials failing stops the
+    study. A worker that takes longer than `stall` seconds for an epoch is taken to hang and ended; its group is tried
+    again twice.
     """
 
     trials: int = 16

@@ -48,15 +48,25 @@ def searched(study: Study, root: int, arm: Arm, search: int, number: int, config
     """A search trial. All trials of one search share the split, so that their scores compare."""
     stream = search_stream(arm, search)
     seeds = _seeds(study, root, stream, number)
-    split = replace(seeds, **{k: _seed(study, root, 0, f"{stream}/{k}") for k in ("split", "labels")})
-    return Member(trial_id(study, arm, search, number), arm.name, configuration, split)
+    together = replace(seeds, **_data_seeds(study, root, arm, search))
+    return Member(trial_id(study, arm, search, number), arm.name, configuration, together)
 
 
 def reseeded(study: Study, root: int, arm: Arm, search: int, rank: int, configuration: Configuration) -> list[Member]:
-    """A candidate on fresh seeds and splits, the same for every candidate of its arm."""
+    """A candidate on fresh seeds, the same for every candidate of its arm, on the split of its search.
+
+    The two validation folds take turns: on the first, which the search has seen, only the seeds are new.
+    """
     stream = f"select/{arm.stream or arm.name}/{search}"
+    data = _data_seeds(study, root, arm, search)
     return [
-        Member(candidate_id(study, arm, search, rank, r), arm.name, configuration, _seeds(study, root, stream, r))
+        Member(
+            candidate_id(study, arm, search, rank, r),
+            arm.name,
+            configuration,
+            replace(_seeds(study, root, stream, r), **data),
+            fold=r % 2,
+        )
         for r in range(study.budget.reseeds)
     ]
 
@@ -70,6 +80,10 @@ def replicates(study: Study, root: int, arm: Arm, configurations: Sequence[Confi
         )
         for i in range(study.replication.n)
     ]
+
+
+def _data_seeds(study: Study, root: int, arm: Arm, search: int) -> dict[str, int]:
+    return {k: _seed(study, root, 0, f"{search_stream(arm, search)}/{k}") for k in ("split", "labels")}
 
 
 def _suffix(study: Study, search: int) -> str:

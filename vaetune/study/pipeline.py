@@ -79,14 +79,14 @@ class Pipeline:
 
 
 def reseedings(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:
-    """SELECT of one arm: its best trials on fresh seeds."""
+    """SELECT of one arm: its best trials on fresh seeds, on two validation folds in turn."""
     entries = []
     rank: dict[int, int] = {}
     for candidate in select.candidates(ledger, replace(study, arms=(arm,))):
         number = rank[candidate.search] = rank.get(candidate.search, -1) + 1
         chosen = parse(study, candidate.config)
         for member in members.reseeded(study, root, arm, candidate.search, number, chosen):
-            entries.append(Entry(member, "select", "", search=candidate.search, number=number))
+            entries.append(Entry(member, "select", f"fold{member.fold}", search=candidate.search, number=number))
     return entries
 
 

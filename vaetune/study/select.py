@@ -39,15 +39,16 @@ def candidates(ledger: pd.DataFrame, study: Study) -> list[Candidate]:
 
 
 def chosen(ledger: pd.DataFrame, study: Study) -> dict[tuple[str, int], Candidate]:
-    """For every arm and search the candidate that is best in the mean over its fresh seeds.
+    """For every arm and search the candidate that is best in the mean over its fresh seeds; both folds weigh the same.
 
     A fresh seed that failed is worse than any score, so candidates are ranked by their failures first.
     """
     out: dict[tuple[str, int], Candidate] = {}
     selected = ledger[ledger["phase"] == "select"]
-    scores = selected.assign(failures=selected["outcome"] == "failed").groupby(["arm", "search", "number"])
+    scores = selected.assign(failures=selected["outcome"] == "failed")
+    by_fold = scores.groupby(["arm", "search", "number", "slice"])[["failures", "objective", "tie"]].mean()
     # Rounded: as many errors are a tie, however their shares add up in floating point.
-    means = scores[["failures", "objective", "tie"]].mean().round(12)
+    means = by_fold.groupby(["arm", "search", "number"]).mean().round(12)
     ranked: dict[tuple[str, int], list[Candidate]] = {}
     for candidate in candidates(ledger, study):
         ranked.setdefault((candidate.arm, candidate.search), []).append(candidate)

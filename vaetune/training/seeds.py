@@ -20,9 +20,13 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Member:
-    """One trial or replicate: what it is called, what is trained, from which seeds."""
+    """One trial or replicate: what it is called, what is trained, from which seeds.
+
+    `fold` 1 validates on the second fold of its split, see `vaetune.datasets.folds`.
+    """
 
     id: str
     arm: str
     configuration: Configuration
     seeds: Seeds
+    fold: int = 0
