@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -54,6 +55,22 @@ def test_a_lease_in_s3_is_held_and_given_back(bucket: Storage) -> None:
             pass
         assert bucket.exists(lock.NAME)
     assert not bucket.exists(lock.NAME)
+
+
+def test_a_lease_of_a_dead_process_of_this_machine_is_nobodys(bucket: Storage) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = {"pid": ended.pid, "host": socket.gethostname(), "since": "then", "token": "x", "renewed": time.time()}
+    bucket.write(lock.NAME, json.dumps(left).encode())
+    with lock.held(bucket):
+        assert json.loads(bucket.read(lock.NAME))["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b"null", b'{"renewed": "x"}', b'{"renewed": 9e99}'])
+def test_what_is_no_lease_holds_nobody_off(left: bytes, bucket: Storage) -> None:
+    bucket.write(lock.NAME, left)
+    with lock.held(bucket):
+        assert json.loads(bucket.read(lock.NAME))["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize(("age", "free"), [(0.0, False), (3 * lock.RENEW + 1, True)])

@@ -10,8 +10,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from vaetune.errors import UserError
+from vaetune.study.scratch import scratch
 from vaetune.training.environment import ENVIRONMENT
 
 # Read when Ray, MLflow and OpenMP load, here and in the workers that inherit this environment.
@@ -27,6 +29,9 @@ QUIET = {
     "RAY_AUTH_MODE": "token",
 }
 
+# Ray's switch for desktops without a cluster: everything of a local Ray then listens on 127.0.0.1 only.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 
 def prepare(address: str | None) -> None:
     """Sets the environment that Ray, MLflow and OpenMP read once, when they load; call it before importing them.
@@ -38,22 +43,33 @@ def prepare(address: str | None) -> None:
         os.environ.setdefault(key, value)
     if not address:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.update(_LOOPBACK)
 
 
 @contextmanager
 def connected(address: str | None, resources: Mapping[str, float]) -> Iterator[int]:
     """Connects, and yields how many trials of these `resources` (CPU, GPU) fit at once; raises `UserError` for none.
 
-    A Ray started here ends with the block; a cluster stays.
+    A Ray started here ends with the block, and its session's folder goes too; a cluster stays.
     """
+    if address:
+        with _connected(address, resources, {"runtime_env": {"env_vars": ENVIRONMENT}}) as slots:
+            yield slots
+    else:
+        local = {"include_dashboard": False}
+        with scratch() as folder, _connected("local", resources, local | {"_temp_dir": str(folder)}) as slots:
+            yield slots
+
+
+@contextmanager
+def _connected(address: str, resources: Mapping[str, float], options: Mapping[str, Any]) -> Iterator[int]:
     import ray
 
-    options = {"runtime_env": {"env_vars": ENVIRONMENT}} if address else {"include_dashboard": False}
     with warnings.catch_warnings():
         # Ray announces a default for zero-GPU workers that it will change; RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO sets it.
         warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
         try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
         except ConnectionError as error:
             raise UserError(f"no Ray cluster at {address!r}: {error}") from error
     try:

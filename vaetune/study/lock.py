@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from vaetune.errors import UserError
 from vaetune.storage import Storage
+
+_log = logging.getLogger(__name__)
 
 NAME = "driver.lock"
 RENEW = 20.0
@@ -36,15 +41,20 @@ def held(storage: Storage) -> Iterator[None]:
 @contextmanager
 def _file(storage: Storage) -> Iterator[None]:
     assert storage.local is not None
-    with open(storage.local / NAME, "a+", encoding="utf-8") as file:
+    try:
+        file = open(storage.local / NAME, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UserError(f"{storage.uri} cannot be written: {error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise _busy(storage, file.read()) from None
         file.truncate(0)
-        file.write(json.dumps(_holder()))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: then a second driver is told of "another process"
+            file.write(json.dumps(_holder()))
+            file.flush()
         yield
         file.truncate(0)
 
@@ -52,10 +62,9 @@ def _file(storage: Storage) -> Iterator[None]:
 @contextmanager
 def _lease(storage: Storage) -> Iterator[None]:
     mine = _holder() | {"token": secrets.token_hex(8)}
-    if storage.exists(NAME):
-        found = json.loads(storage.read(NAME))
-        if time.time() - found["renewed"] < 3 * RENEW:
-            raise _busy(storage, json.dumps(found))
+    found = _read(storage)
+    if found and time.time() - found["renewed"] < 3 * RENEW and not _dead(found):
+        raise _busy(storage, json.dumps(found))
     ended = threading.Event()
 
     def renew() -> None:
@@ -63,12 +72,20 @@ def _lease(storage: Storage) -> Iterator[None]:
 
     def keep() -> None:
         while not ended.wait(RENEW):
-            renew()
+            try:
+                found = _read(storage)
+                if found and found["token"] != mine["token"]:  # an outage outlasted the lease: the study is theirs now
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                renew()
+            except OSError as error:  # the storage is away, which the driver itself waits for
+                _log.warning("the lock cannot be renewed: %s", error)
 
     renew()
     time.sleep(1.0)  # whoever wrote at the same moment is seen now
-    if json.loads(storage.read(NAME))["token"] != mine["token"]:
-        raise _busy(storage, storage.read(NAME).decode())
+    winner = _read(storage) or mine
+    if winner["token"] != mine["token"]:
+        raise _busy(storage, json.dumps(winner))
     thread = threading.Thread(target=keep, daemon=True, name="vaetune-lock")
     thread.start()
     try:
@@ -76,7 +93,31 @@ def _lease(storage: Storage) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        storage.delete(NAME)
+        with contextlib.suppress(OSError):  # a storage that is away: the lease runs out
+            if (found := _read(storage)) and found["token"] == mine["token"]:
+                storage.delete(NAME)
+
+
+def _read(storage: Storage) -> dict[str, Any] | None:
+    """The lease, if there is one; what is no lease of ours, such as half a file, holds nobody off."""
+    try:
+        found = json.loads(storage.read(NAME))
+        return {"renewed": float(found["renewed"]), **{key: found[key] for key in ("token", "pid", "host", "since")}}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _dead(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder was a process of this very machine that is gone."""
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _holder() -> dict[str, Any]:
@@ -87,6 +128,6 @@ def _busy(storage: Storage, text: str) -> UserError:
     try:
         holder = json.loads(text)
         who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         who = "another process"
     return UserError(f"{storage.uri} is being worked on by {who}; wait for it or stop it")

@@ -7,7 +7,6 @@ a `Phase`, which is free of Ray. Tune keeps nothing that a resumed study would n
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ from vaetune.errors import UserError
 from vaetune.study import Resources
 from vaetune.study.members import GroupSpec
 from vaetune.study.patience import GaveUp
+from vaetune.study.scratch import scratch
 from vaetune.study.trainable import GroupTrainable
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def run(
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     request = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
     trainable = tune.with_resources(tune.with_parameters(GroupTrainable, **data), request)
-    with tempfile.TemporaryDirectory(prefix="vaetune-tune-") as scratch:
+    with scratch() as folder:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -81,7 +81,7 @@ def run(
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=scratch,
+                storage_path=str(folder),
                 verbose=0,
                 stop=_Stopper(guard),
                 callbacks=[_Callback(guard)],
