@@ -150,7 +150,7 @@ class GroupTrainable(tune.Trainable):
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
             self._save_partials(self.groups[0])
         self.watchdog.rest()
-        return {"rows": self._rows(), "device": self.device, "routes": self.routes}
+        return {"rows": self._rows(), "device": self.device, "routes": [*self.routes.items()]}
 
     def _epoch(self, group: Group) -> None:
         started, members = time.perf_counter(), list(group.members)

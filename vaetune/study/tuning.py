@@ -162,7 +162,7 @@ class _Scheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         spec = trial.config["spec"]
-        self._guard.routes(result["routes"])
+        self._guard.routes(dict(result["routes"]))  # pairs, because Tune flattens dictionaries
         goes_on = self._guard.ask(lambda phase: phase.result(spec, result["rows"], result["device"]), False)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
