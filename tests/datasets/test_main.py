@@ -12,7 +12,7 @@ from PIL import Image
 from vaetune.datasets import CATALOGUE
 from vaetune.datasets.__main__ import main
 from vaetune.datasets.base import Images
-from vaetune.datasets.sheet import contact_sheet
+from vaetune.datasets.sheet import chosen, contact_sheet
 
 
 @pytest.fixture
@@ -31,8 +31,9 @@ def test_list_says_what_is_here(empty_roots: Path, capsys: pytest.CaptureFixture
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CATALOGUE)
-    state = {line.split()[0]: line.split()[1] for line in lines}
-    assert (state["fashion_mini"], state["digits"], state["mnist"]) == ("here", "here", "missing")
+    state = {line.split()[0].partition(":")[0]: line.split()[1] for line in lines}
+    assert (state["fashion_mini"], state["digits"]) == ("here", "here")
+    assert {state[name] for name in ("mnist", "cifar10", "svhn", "usps", "celeba", "imdb", "wiki")} == {"missing"}
 
 
 def test_check_prints_counts_balance_and_digests(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +43,7 @@ def test_check_prints_counts_balance_and_digests(capsys: pytest.CaptureFixture[s
     assert "ee471171d5efecc0235ca47bdb73603fb4a120eee69189c8bb2a4a76cb22747a" in out
     assert out.count("  sneaker ") == 2
     assert "500   10.0%" in out
+    assert "in both splits: 0 of 10,000 test images occur" in out
 
 
 def test_check_notices_changed_pixels(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,11 +86,26 @@ def test_sample_writes_a_contact_sheet(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_sheet_holds_each_class_in_its_row() -> None:
     images = Images(np.array([10, 20, 200], np.uint8).reshape(3, 1, 1, 1).repeat(3, 1), np.array([0, 0, 1]))
-    sheet = np.asarray(contact_sheet(images, ("a", "b"), per_class=2, seed=0))
+    sheet = np.asarray(contact_sheet(images, ("a", "b"), per_class=2))
     assert sheet.shape == (100, 110 + 100, 3)
     assert {int(sheet[20, 120, 0]), int(sheet[20, 170, 0])} == {10, 20}
     assert sheet[70, 120].tolist() == [200] * 3
     assert sheet[70, 170].tolist() == [255] * 3  # class b has only one
+
+
+def test_random_images_of_each_class_are_chosen() -> None:
+    labels = np.array([0, 1, 0, 0, 2, 0])
+    found = chosen(labels, 4, per_class=2, seed=0)
+    assert labels[found].tolist() == [0, 0, 1, 2]
+    assert len({*found.tolist()}) == 4
+    assert len({tuple(chosen(labels, 1, 2, seed).tolist()) for seed in range(20)}) > 3
+
+
+def test_sample_writes_a_small_set_that_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "digits", "--folder", str(tmp_path / "few"), "--images", "50"]) == 0
+    assert "40 training and 10 test images: folder:few with --data-root" in capsys.readouterr().out
+    assert main(["check", "folder:few,grey", "--data-root", str(tmp_path)]) == 0
+    assert "development: 40 images of 1x8x8" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -98,6 +115,7 @@ def test_the_sheet_holds_each_class_in_its_row() -> None:
         (["check", "fashion_mnits"], "did you mean 'fashion_mnist'"),
         (["check", "mnist"], "was not found"),
         (["sample", "digits", "--per-class", "0"], "--per-class 0"),
+        (["sample", "digits", "--images", "0"], "--images 0"),
         (["sample", "digits", "--output", "/no/such/folder/x.png"], "cannot write /no/such/folder/x.png: No such file"),
     ],
 )

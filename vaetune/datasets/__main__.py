@@ -7,14 +7,17 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from vaetune.datasets import CATALOGUE, open_dataset
-from vaetune.datasets.base import Images, digest
+from vaetune.datasets.base import Images, Request, digest
+from vaetune.datasets.leaks import overlap
 from vaetune.datasets.prepared import PreparedDataset, Split, folder_of, verify
 from vaetune.errors import UserError, unknown
 
@@ -22,25 +25,39 @@ from vaetune.errors import UserError, unknown
 def list_(options: argparse.Namespace) -> None:
     """name, whether it is here, and what it is"""
     for name, entry in CATALOGUE.items():
-        summary = importlib.import_module(f"vaetune.datasets.{entry.module}").SUMMARY
+        module = importlib.import_module(f"vaetune.datasets.{entry.module}")
+        summary = module.SUMMARY
         if entry.argument:
-            print(f"{name + ':' + entry.argument:<28}          {summary}")
+            print(f"{name + ':' + entry.argument:<40} {_here(module, options.data_root):<8} {summary}")
             continue
         try:
             open_dataset(name, options.data_root)
             here = "here"
         except UserError:
             here = "missing"
-        print(f"{name:<28}{here:<10}{summary}")
+        print(f"{name:<40} {here:<8} {summary}")
+
+
+def _here(module: ModuleType, root: Path | None) -> str:
+    """Whether the files of a family with options are here; "" for a family that has no place of its own."""
+    if not hasattr(module, "folder"):
+        return ""
+    try:
+        module.folder(Request(root=root))
+    except UserError:
+        return "missing"
+    return "here"
 
 
 def check(options: argparse.Namespace) -> None:
-    """read both splits, compare checksums, print counts, class balance and digests"""
+    """read both splits, compare checksums, print counts, class balance, digests, and what is in both"""
     dataset = open_dataset(options.name, options.data_root)
     print(f"{dataset.name}: {dataset.summary}\nlicence: {dataset.licence}")
     splits: dict[str, Callable[[], Images]] = {"development": dataset.development, "test": dataset.sealed_test}
+    both = []
     for split, read in splits.items():
         images = read()
+        both.append(images)
         found = digest(images)
         if isinstance(dataset, PreparedDataset):
             verify(images, found)
@@ -48,6 +65,7 @@ def check(options: argparse.Namespace) -> None:
         print(f"\n{split}: {len(images):,} images of {'x'.join(map(str, dataset.shape))}\ndigest {found}")
         for class_name, count in zip(dataset.class_names, counts, strict=True):
             print(f"  {class_name:<24}{count:>9,}  {count / len(images):6.1%}")
+    print(f"\nin both splits: {overlap(*both)}")
 
 
 def fetch(options: argparse.Namespace) -> None:
@@ -69,16 +87,23 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def sample(options: argparse.Namespace) -> None:
-    """write a contact sheet of the development images as PNG"""
-    from vaetune.datasets.sheet import contact_sheet
+    """write a contact sheet of development images as PNG, or with --folder a small set for trying things"""
+    from vaetune.datasets.sheet import chosen, contact_sheet
+    from vaetune.datasets.small import some, write_folder
 
-    if options.per_class < 1:
-        raise UserError(f"--per-class {options.per_class}: expected at least 1")
+    for flag, number in (("--per-class", options.per_class), ("--images", options.images)):
+        if number < 1:
+            raise UserError(f"{flag} {number}: expected at least 1")
     dataset = open_dataset(options.name, options.data_root)
+    if options.folder:
+        train, test = write_folder(dataset, options.folder, options.images, options.seed)
+        root = shlex.quote(str(options.folder.parent))
+        print(f"{train} training and {test} test images: folder:{options.folder.name} with --data-root {root}")
+        return
     target = options.output or Path(re.sub(r"\W+", "_", dataset.name) + ".png")
-    sheet = contact_sheet(dataset.development(), dataset.class_names, options.per_class, options.seed)
+    images = some(dataset, lambda labels, _: chosen(labels, dataset.classes, options.per_class, options.seed))
     try:
-        sheet.save(target, format="PNG")
+        contact_sheet(images, dataset.class_names, options.per_class).save(target, format="PNG")
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
     print(target)
@@ -101,6 +126,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "sample":
             one.add_argument("--output", type=Path, metavar="PNG", help="file to write (default: NAME.png)")
             one.add_argument("--per-class", type=int, default=12, metavar="N", help="images a class (default: 12)")
+            one.add_argument("--folder", type=Path, metavar="NEW", help="write images into this folder instead")
+            one.add_argument("--images", type=int, default=200, metavar="N", help="of the folder (default: 200)")
             one.add_argument("--seed", type=int, default=0, help="which images (default: 0)")
     return whole
 

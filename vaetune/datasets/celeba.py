@@ -71,36 +71,41 @@ def dataset(request: Request) -> Dataset:
     if size not in _SIZES:
         raise UserError(f"dataset 'celeba:{request.argument}': size {size}, expected 64 or 128")
     attributes = tuple(chosen.target.split("+"))
-    folder = published.locate(
-        f"celeba:{request.argument}",
-        request,
-        folders=("celeba", "CelebA"),
-        expected=[f"{IMAGES}/*.jpg", ATTRIBUTES, PARTITION, IDENTITIES],
-        absent=lambda folder: [
-            name for name in (IMAGES, ATTRIBUTES, PARTITION, IDENTITIES) if not (folder / name).exists()
-        ],
-        ways=("by hand into {root}/celeba from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (its terms apply)",),
-    )
-    with (folder / ATTRIBUTES).open(encoding="ascii", errors="replace") as file:
+    place = folder(request)
+    with (place / ATTRIBUTES).open(encoding="ascii", errors="replace") as file:
         header = file.read(_HEADER)
-    lists.attributes(_head(header), attributes, str(folder / ATTRIBUTES))
-    present, missing = _present(folder)
+    lists.attributes(_head(header), attributes, str(place / ATTRIBUTES))
+    present, missing = _present(place)
     if not all(present.values()):
-        raise UserError(f"{folder / IMAGES}: none of the images of one of the splits of {PARTITION} is there")
+        raise UserError(f"{place / IMAGES}: none of the images of one of the splits of {PARTITION} is there")
     if missing:
         _log.warning(
-            "%s: %d of the %d images are missing", folder / IMAGES, missing, missing + sum(map(len, present.values()))
+            "%s: %d of the %d images are missing", place / IMAGES, missing, missing + sum(map(len, present.values()))
         )
     return CelebA(
         name=f"celeba:{request.argument}",
-        summary=f"faces in {folder} by {', '.join(attributes)}; {missing:,} of its images are missing",
+        summary=f"faces in {place} by {', '.join(attributes)}; {missing:,} of its images are missing",
         licence="for non-commercial research only (its authors)",
         class_names=class_names(attributes),
         shape=(1 if chosen.grey else 3, size, size),
         test_size=len(present["test"]),
-        folder=folder,
+        folder=place,
         attributes=attributes,
         root=request.root,
+    )
+
+
+def folder(request: Request) -> Path:
+    """Where the official files lie; raises `UserError` if any of them is nowhere."""
+    return published.locate(
+        f"celeba:{request.argument}",
+        request,
+        folders=("celeba", "CelebA"),
+        expected=[f"{IMAGES}/*.jpg", ATTRIBUTES, PARTITION, IDENTITIES],
+        absent=lambda place: [
+            name for name in (IMAGES, ATTRIBUTES, PARTITION, IDENTITIES) if not (place / name).exists()
+        ],
+        ways=("by hand into {root}/celeba from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (its terms apply)",),
     )
 
 

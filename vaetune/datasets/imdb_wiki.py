@@ -106,14 +106,16 @@ class ImdbWiki(PreparedDataset):
         from vaetune.datasets.decode import Decoder
 
         kept, _ = self.choice.usable(self.rows)
-        rows = self.rows.of(kept & (self.choice.in_test(self.rows) == (split == "test")))
+        kept &= self.choice.in_test(self.rows) == (split == "test")
+        rows = self.rows.of(kept)
+        person = np.unique(self.rows.person, return_inverse=True)[1][kept]  # the same numbers in both splits
         site = self.name.partition(":")[0]
         folders = sorted({path.rpartition("/")[0] for path in rows.path.tolist()})
         return Recipe(
             name=site,
             split=split,
             source=self.folder,
-            listing=lambda: _items(self.folder, rows, self.choice),
+            listing=lambda: _items(self.folder, rows, person, self.choice),
             shape=self.shape,
             options={"choice": repr(self.choice)},
             decode=Decoder(self.shape, crop=True),
@@ -127,17 +129,7 @@ def opened(site: str, summary: str, request: Request) -> Dataset:
     choice = _choice(site, argument)
     size = argument.size or _SIZE
     mat = f"{site}.mat"
-    folder = published.locate(
-        f"{site}:{request.argument}",
-        request,
-        folders=(f"{site}_crop",),
-        expected=[mat, "00/*.jpg …"],
-        absent=lambda folder: [] if (folder / mat).is_file() else [mat],
-        ways=(
-            f"curl https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/{site}_crop.tar | tar -xC {{root}}"
-            "  (for research only)",
-        ),
-    )
+    folder = locate(site, request)
     rows = cached(folder / mat, site, request.root)
     kept, dropped = choice.usable(rows)
     left_out = "".join(f", {count:,} {reason}" for reason, count in dropped.items())
@@ -155,6 +147,22 @@ def opened(site: str, summary: str, request: Request) -> Dataset:
         choice=choice,
         rows=rows,
         root=request.root,
+    )
+
+
+def locate(site: str, request: Request) -> Path:
+    """Where the metadata and the folders of images lie; raises `UserError` if that is nowhere."""
+    mat = f"{site}.mat"
+    return published.locate(
+        f"{site}:{request.argument}",
+        request,
+        folders=(f"{site}_crop",),
+        expected=[mat, "00/*.jpg …"],
+        absent=lambda folder: [] if (folder / mat).is_file() else [mat],
+        ways=(
+            f"curl https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/static/{site}_crop.tar | tar -xC {{root}}"
+            "  (for research only)",
+        ),
     )
 
 
@@ -176,8 +184,7 @@ def _choice(site: str, argument: options.Options) -> Choice:
     return Choice(argument.target, bins, min_score, second, test)
 
 
-def _items(folder: Path, rows: Metadata, choice: Choice) -> list[Item]:
-    _, person = np.unique(rows.person, return_inverse=True)
+def _items(folder: Path, rows: Metadata, person: NDArray[np.int64], choice: Choice) -> list[Item]:
     items = []
     columns = zip(rows.path.tolist(), choice.labels(rows).tolist(), person.tolist(), strict=True)
     for path, label, group in columns:
