@@ -357,6 +357,8 @@ def test_a_group_too_large_for_the_memory_goes_on_in_halves_with_the_same_number
     worker = actor(group("replicate", hungry, hungry, hungry), storage)
     assert Told().hear(worker) == expected
     assert identical(weights(storage, worker.spec), final)
+    history = checkpoints.load(storage, worker.spec.id).config["history"]
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4, 5]
 
 
 def test_a_member_too_large_for_the_memory_alone_has_failed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
