@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "supervised_vae": {"trunk": [8, 8], "latents": 5, "latent_dropout": 0.3, "beta": 0.01},
     "vae": {"hidden": [8], "latents": 3},
     "cvae": {"hidden": [8], "latents": 3},
+    "avb": {"hidden": [8], "latents": 3, "noise": 4, "posterior": [8], "discriminator": [8], "contrast_draws": 6},
     "branched_vae": {"hidden": [8], "latents": 3, "classification": 30.0},
 }
 GENERATIVE: list[dict[str, Any]] = [
@@ -45,6 +46,15 @@ PARTS: dict[str, list[dict[str, Any]]] = {
     ],
     "vae": [*GENERATIVE, {"hidden": []}, {"kl": "monte_carlo"}, {"capacity": 2.0}, {"free_bits": 0.1}],
     "cvae": GENERATIVE,
+    "avb": [
+        *(
+            {"injection": how, "adaptive_contrast": c}
+            for how in ("concatenation", "addition", "product")
+            for c in (False, True)
+        ),
+        {"convolutions": CONVOLUTIONS},
+        {"binarize": True},
+    ],
     "branched_vae": [*GENERATIVE, {"branch": [6]}, {"reconstruction": 0.1, "beta": 0.1}],
 }
 CASES = [{"kind": kind} | SMALL[kind] | part for kind in SMALL for part in PARTS[kind]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from vaetune.config import ModelConfig, per_member
 
 if TYPE_CHECKING:
+    from vaetune.models.avb import AVB
     from vaetune.models.branched_vae import BranchedVAE
     from vaetune.models.gaussian_vae import GaussianVAE
     from vaetune.models.supervised_vae import SupervisedVAE
@@ -164,6 +165,35 @@ class BranchedVAEConfig(GenerativeConfig):
         return BranchedVAE(self, shape, classes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AVBConfig(GenerativeConfig):
+    """Adversarial variational Bayes: an implicit posterior, and a discriminator for its KL (Mescheder et al. 2017).
+
+    The encoder's features meet `noise` standard normal numbers by `injection`; hidden layers of the widths `posterior`
+    and a linear one make z of both. `discriminator` are the discriminator's widths; it takes `discriminator_steps` on
+    every batch before encoder and decoder take one, at `discriminator_rate` times the learning rate.
+    `adaptive_contrast` compares q(z|x) with the Gaussian of its own moments, from `contrast_draws` draws.
+    """
+
+    kind: ClassVar[str] = "avb"
+
+    noise: int = 16
+    injection: Literal["concatenation", "addition", "product"] = "concatenation"
+    posterior: tuple[int, ...] = (256,)
+    discriminator: tuple[int, ...] = (256, 256)
+    discriminator_steps: int = 1
+    discriminator_rate: float = 1.0
+    adaptive_contrast: bool = True
+    contrast_draws: int = 16
+    beta: float = per_member(1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> AVB:
+        """The model for images of `shape` (channels, height, width) in [0, 1]; labels are not used."""
+        from vaetune.models.avb import AVB
+
+        return AVB(self, shape, classes)
+
+
 CATALOGUE: dict[str, type[ModelConfig]] = {
-    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig, BranchedVAEConfig)
+    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig, BranchedVAEConfig, AVBConfig)
 }
