@@ -47,11 +47,8 @@ PARTS: dict[str, list[dict[str, Any]]] = {
     "vae": [*GENERATIVE, {"hidden": []}, {"kl": "monte_carlo"}, {"capacity": 2.0}, {"free_bits": 0.1}],
     "cvae": GENERATIVE,
     "avb": [
-        *(
-            {"injection": how, "adaptive_contrast": c}
-            for how in ("concatenation", "addition", "product")
-            for c in (False, True)
-        ),
+        *({"injection": how, "adaptive_contrast": False} for how in ("concatenation", "addition", "product")),
+        {"adaptive_contrast": True},
         {"convolutions": CONVOLUTIONS},
         {"binarize": True},
     ],
