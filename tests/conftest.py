@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -12,11 +13,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+
+from vaetune.storage import Storage
+from vaetune.tables import Tables
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
@@ -172,3 +176,59 @@ def team_server(weed: Weed) -> Iterator[TeamServer]:
 def tiny() -> Path:
     """A study of three arms, one with a decoder, that takes seconds."""
     return ROOT / "tests" / "tracking" / "tiny.py"
+
+
+def courses(run: Path, rows: Iterable[tuple[str, str, str, int, float, int]]) -> None:
+    """Asserts that MLflow has each member's history exactly once, as the execution's own tables have it.
+
+    `rows` are (own id, status, metric, step, value, ms) from MLflow's database, one for each stored value.
+    """
+    history = Tables(Storage(run)).read("history").drop_duplicates(["member_id", "epoch", "metric"], keep="last")
+    expected = {
+        (row.member_id, row.metric, row.epoch): (row.value, row.time.value // 1_000_000)
+        for row in history.itertuples()
+        if math.isfinite(row.value)
+    }
+    rows = list(rows)
+    # At its end a replicate is told its measures under the same names; those are at the same step, and kept out.
+    ours = [(id, metric, step, value, ms) for id, _, metric, step, value, ms in rows if (id, metric, step) in expected]
+    assert len(ours) == len(expected), "every value once"
+    assert {(id, metric, step): (value, ms) for id, metric, step, value, ms in ours} == expected
+    assert {status for _, status, *_ in rows} == {"FINISHED"}
+    known = Tables(Storage(run)).read("runs")
+    assert not known["own_id"].duplicated().any()
+    assert set(known["own_id"]) == {id for id, *_ in rows}
+
+
+STORED = """
+SELECT t.value, r.status, m.key, m.step, m.value, m.timestamp FROM metrics m JOIN runs r ON r.run_uuid = m.run_uuid
+JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'vaetune.id' WHERE r.lifecycle_stage = 'active'
+"""
+"""Every stored value, for `courses`."""
+
+
+@pytest.fixture(scope="session")
+def check_courses() -> Callable[..., None]:
+    return courses
+
+
+@pytest.fixture(scope="session")
+def stored() -> str:
+    return STORED
+
+
+@pytest.fixture(scope="session")
+def study() -> Callable[..., subprocess.Popen[str]]:
+    """Starts `python -m vaetune.study` with arguments, in a process group of its own."""
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vaetune.study", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+
+    return start
