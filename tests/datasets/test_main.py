@@ -29,8 +29,9 @@ def pets(empty_roots: Path) -> Path:
 
 def test_list_says_what_is_here(empty_roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, _, last = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CATALOGUE)
+    assert "`fetch NAME`" in last
     state = {line.split()[0].partition(":")[0]: line.split()[1] for line in lines}
     assert (state["fashion_mini"], state["digits"]) == ("here", "here")
     assert {state[name] for name in ("mnist", "cifar10", "svhn", "usps", "celeba", "imdb", "wiki")} == {"missing"}

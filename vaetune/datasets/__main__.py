@@ -36,6 +36,7 @@ def list_(options: argparse.Namespace) -> None:
         except UserError:
             here = "missing"
         print(f"{name:<40} {here:<8} {summary}")
+    print("\nWhat is missing, `fetch NAME` gets from its publisher, or says how to get it.")
 
 
 def _here(module: ModuleType, root: Path | None) -> str:

@@ -9,10 +9,13 @@ interface, and give the same bytes in the same order:
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, final
@@ -22,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_AHEAD = 4  # batches that are read while one is used
+_AHEAD, _READERS = 8, 4  # batches that are read while one is used, and threads that read them
+Read = Callable[[Tensor, Tensor], object]
 _SHARE = 0.5  # of the free memory: the rest is for the model and whatever else runs there
 
 
@@ -53,36 +57,62 @@ class Resident:
 
 @final
 class Streamed:
-    """Images in a memory map: a thread reads ahead, into pinned memory if the device is a GPU.
+    """Images that stay where they are: threads read ahead, into pinned memory if the device is a GPU.
 
-    Nothing of the map is copied but the batches at hand; the kernel keeps or drops its pages as memory allows.
+    Of a memory map rows are read from its file. Touching its pages instead would make the kernel read what lies around
+    each of them too, and, when memory is short, throw it away again before it is used.
     """
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device | str) -> None:
-        table = shared(images)
-        self.device, self.shape = torch.device(device), tuple(table.shape)
-        self._rows = table.flatten(1)
+        self.images, self.device, self.shape = images, torch.device(device), images.shape
 
     def batches(self, index: Tensor, size: int) -> Iterator[Tensor]:
         """See `Pixels`."""
-        parts = iter(index.cpu().split(size, 1))  # type: ignore[no-untyped-call]
-        pool = ThreadPoolExecutor(1)
-        try:
-            ahead: deque[Future[Tensor]] = deque(pool.submit(self._read, part) for part in islice(parts, _AHEAD))
-            while ahead:
-                batch = ahead.popleft().result()
-                ahead.extend(pool.submit(self._read, part) for part in islice(parts, 1))
-                yield batch.to(self.device, non_blocking=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        rows = index.cpu()
+        if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(self.images):
+            raise IndexError(f"an index is out of range of {len(self.images)} images")
+        parts = iter(rows.split(size, 1))  # type: ignore[no-untyped-call]
+        with _reader(self.images) as read, ThreadPoolExecutor(_READERS) as pool:
+            ahead: deque[Future[Tensor]] = deque()
+            try:
+                ahead.extend(pool.submit(self._batch, read, part) for part in islice(parts, _AHEAD))
+                while ahead:
+                    batch = ahead.popleft().result()
+                    ahead.extend(pool.submit(self._batch, read, part) for part in islice(parts, 1))
+                    yield batch.to(self.device, non_blocking=True)
+            finally:
+                for future in ahead:
+                    future.cancel()
 
-    def _read(self, part: Tensor) -> Tensor:
+    def _batch(self, read: Read, part: Tensor) -> Tensor:
         """One batch in host memory; pinned blocks are not used again before their copy to the device has ended."""
-        batch = torch.empty(
-            (part.numel(), self._rows.shape[1]), dtype=torch.uint8, pin_memory=self.device.type == "cuda"
-        )
-        torch.index_select(self._rows, 0, part.flatten(), out=batch)
-        return batch.view(*part.shape, *self.shape[1:])
+        pinned = self.device.type == "cuda"
+        batch = torch.empty((*part.shape, *self.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+        read(part.flatten(), batch.view(part.numel(), math.prod(self.shape[1:])))
+        return batch
+
+
+@contextmanager
+def _reader(images: NDArray[np.uint8]) -> Iterator[Read]:
+    """Gives a function that copies the images at an index [N] into a tensor [N, C·H·W]."""
+    if not isinstance(images, np.memmap):
+        table = shared(images).flatten(1)
+        yield lambda index, out: torch.index_select(table, 0, index, out=out)
+        return
+    assert images.filename is not None
+    length, start = images[:1].nbytes, images.offset
+    file = os.open(images.filename, os.O_RDONLY)
+
+    def read(index: Tensor, out: Tensor) -> None:
+        for row, place in zip(out.numpy(), index.tolist(), strict=True):
+            if os.preadv(file, [row], start + place * length) != length:
+                raise EOFError(f"{images.filename} has been cut short")
+
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        yield read
+    finally:
+        os.close(file)
 
 
 def pixels(images: NDArray[np.uint8], device: torch.device | str, share: float = _SHARE) -> Pixels:
