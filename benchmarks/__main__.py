@@ -37,6 +37,7 @@ def main() -> int:
     parts: dict[str, Callable[[], list[dict[str, object]]]] = {
         "mlp_vae": lambda: epochs.mlp_vae(data, rounds),
         "vib": lambda: epochs.vib(data, rounds),
+        "conv_vae": lambda: epochs.conv_vae(data, rounds),
         "roofline": lambda: kernels.roofline(data, rounds),
         "sixteen": lambda: members.sixteen(rounds),
         "fused": lambda: members.fused(max(3, rounds // 3)),

@@ -7,11 +7,11 @@ from importlib import import_module
 from types import ModuleType
 
 from benchmarks import loops, ours
-from benchmarks.networks import VAE, VIB, Network, begin, linears
+from benchmarks.networks import VAE, VIB, ConvVAE, Network, begin, layers
 from benchmarks.timing import Route, Rows, alternate, rows, void
 from vaetune.config import ModelConfig, TrainingConfig
 from vaetune.datasets.base import Images
-from vaetune.models.configs import SupervisedVAEConfig, VAEConfig
+from vaetune.models.configs import Convolutions, SupervisedVAEConfig, VAEConfig
 
 TOLERANCE = 0.02
 """Relative. The routes begin with the same weights, but draw orders and noise of their own."""
@@ -42,6 +42,15 @@ def vib(data: Images, rounds: int) -> Rows:
     )
 
 
+def conv_vae(data: Images, rounds: int) -> Rows:
+    """Convolutions of 32 and 64 channels, kernel 4, stride 2; 256 hidden, 20 latents; for 28×28 grey images."""
+    training = TrainingConfig(batch_size=128, learning_rate=1e-3)
+    geometry = Convolutions(channels=(32, 64), kernels=(4, 4), strides=(2, 2), paddings=(1, 1))
+    config = VAEConfig(convolutions=geometry, hidden=(256,), latents=20)
+    case = "conv VAE 32-64 channels, 256-20, B = 128"
+    return _case(case, config, lambda: ConvVAE((32, 64), 256, 20), training, data, rounds)
+
+
 def _case(
     case: str,
     config: ModelConfig,
@@ -57,7 +66,7 @@ def _case(
 
     def network() -> Network:
         made = plain()
-        begin(linears(made), weights)
+        begin(layers(made), weights)
         return made
 
     routes = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from benchmarks import loops, ours
-from benchmarks.networks import VIB, begin, linears
+from benchmarks.networks import VIB, begin, layers
 from benchmarks.timing import Rows, alternate, rows, void
 from vaetune.config import TrainingConfig
 from vaetune.datasets import open_dataset
@@ -54,7 +54,7 @@ def sixteen(rounds: int) -> Rows:
     def networks() -> list[VIB]:
         made = [VIB(data.images[0].size, trunk, latents, config.beta, 0.0) for _ in range(size)]
         for member, network in enumerate(made):
-            begin(linears(network), ours.weights(stack, member))
+            begin(layers(network), ours.weights(stack, member))
         return made
 
     rate, tensors = training.learning_rate, loops.tensors(data)

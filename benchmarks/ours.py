@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.timing import Route
 from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
+from vaetune.convolutions import Convolution
 from vaetune.datasets.base import Images
 from vaetune.networks import Linear
 from vaetune.seeding import derive
@@ -29,8 +30,8 @@ def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: r
 
 
 def weights(group: Group, member: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """A member's weights [in, out] and biases now, layer by layer."""
-    layers = [m for m in group.model.modules() if isinstance(m, Linear)]
+    """A member's weights (of linear layers [in, out]) and biases now, layer by layer."""
+    layers = [m for m in group.model.modules() if isinstance(m, Linear | Convolution)]
     return [(layer.weight[member].detach().clone(), layer.bias[member].detach().clone()) for layer in layers]
 
 

@@ -50,6 +50,8 @@ def alternate(routes: Sequence[Route], rounds: int) -> None:
 def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:
     """One row a route; the first is the reference that the others are divided by.
 
+    Medians are divided by its median, and the least by its least, which other processes disturb less.
+
     A row is void where the route's loss, averaged over all its epochs, differs from the reference's by more than
     `tolerance` (relative): then it did other work. Order and noise differ between routes, so equality is not asked.
     """
@@ -65,7 +67,9 @@ def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:
                 "route": route.name,
                 "cpu_seconds": statistics.median(route.cpu),
                 "wall_seconds": statistics.median(route.wall),
+                "least_cpu_seconds": min(route.cpu),
                 "ratio": statistics.median(route.cpu) / cpu,
+                "ratio_of_least": min(route.cpu) / min(routes[0].cpu),
                 "loss": own,
                 "void": f"loss off by {off:.1%}, more than {tolerance:.1%}" if off > tolerance else "",
             }

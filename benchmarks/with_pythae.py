@@ -15,7 +15,7 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig  # type: ignore[impor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.networks import begin, linears
+from benchmarks.networks import begin, layers
 from benchmarks.timing import Route
 from vaetune.datasets.base import Images
 
@@ -56,7 +56,7 @@ def trainer(name: str, weights: list[tuple[Tensor, Tensor]], data: Images, batch
     (pixels, hidden), latents = weights[0][0].shape, weights[1][0].shape[1]
     config = VAEConfig(input_dim=shape, latent_dim=latents, reconstruction_loss="bce")
     encoder, decoder = Encoder(pixels, hidden, latents), Decoder(pixels, hidden, latents)
-    begin(linears(encoder, decoder), weights)
+    begin(layers(encoder, decoder), weights)
     model = VAE(config, encoder, decoder)
     dataset = BaseDataset(torch.from_numpy(data.images / 255).float(), torch.from_numpy(data.labels.copy()))
     folder = tempfile.mkdtemp(prefix="vaetune-bench-")

@@ -45,7 +45,7 @@ def test_a_route_that_does_other_work_is_void() -> None:
     assert [bool(row["void"]) for row in rows("case", routes, 0.01)] == [False, False, True]
 
 
-@pytest.mark.parametrize("case", [epochs.mlp_vae, epochs.vib])
+@pytest.mark.parametrize("case", [epochs.mlp_vae, epochs.vib, epochs.conv_vae])
 def test_all_routes_train_to_the_same_loss(case: object, few: Images) -> None:
     made = case(few, 1)  # type: ignore[operator]
     timed = [row for row in made if "loss" in row]
