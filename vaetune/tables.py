@@ -121,7 +121,7 @@ class Tables:
 
     def _write(self, table: str, rows: pa.Table) -> None:
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer)
+        pq.write_table(rows, buffer, write_page_checksum=True)
         last = max((number for number, _ in self._parts(table)), default=-1)
         # Two writers may take the same number; the random half keeps both parts.
         part = f"{table}/part-{last + 1:06d}-{secrets.token_hex(4)}.parquet"
@@ -142,17 +142,29 @@ class Tables:
     def _read(self, path: str) -> pa.Table:
         data = self._storage.read(path)
         try:
-            return pq.read_table(pa.BufferReader(data), use_threads=False)
+            part = pq.read_table(pa.BufferReader(data), use_threads=False, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{self._storage.uri}/{path} is damaged: {error}. Restore it, or delete it to go on"
             ) from error
+        if wrong := _wrong(_known(path.partition("/")[0]), part.schema):
+            raise UserError(f"{self._storage.uri}/{path}, column {wrong}: not as vaetune writes it. Take the file away")
+        return part
 
 
 def _known(table: str) -> pa.Schema:
     if table not in SCHEMAS:
         raise unknown("table", table, SCHEMAS)
     return SCHEMAS[table]
+
+
+def _wrong(schema: pa.Schema, found: pa.Schema) -> str:
+    """The first column that a part lacks or has in another type, or that the table does not know."""
+    for field in schema:
+        if found.names.count(field.name) != 1 or found.field(field.name).type != field.type:
+            return str(field.name)
+    extra = [f for f in found if f.name not in schema.names]
+    return next((str(f.name) for f in extra if "/" not in f.name or f.type != pa.float64()), "")
 
 
 def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:

@@ -29,6 +29,10 @@ QUIET = {
     "RAY_AUTH_MODE": "token",
 }
 
+_STARTS = 4
+_SLOW = "timed out during startup"
+"""What Ray says, and how often it is started, where it does not come up within the 30 s that it allows itself."""
+
 # Ray's switch for desktops without a cluster: everything of a local Ray then listens on 127.0.0.1 only.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -68,10 +72,16 @@ def _connected(address: str, resources: Mapping[str, float], options: Mapping[st
     with warnings.catch_warnings():
         # Ray announces a default for zero-GPU workers that it will change; RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO sets it.
         warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
-        except ConnectionError as error:
-            raise UserError(f"no Ray cluster at {address!r}: {error}") from error
+        for tries in reversed(range(_STARTS)):
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
+                break
+            except ConnectionError as error:
+                raise UserError(f"no Ray cluster at {address!r}: {error}") from error
+            except Exception as error:  # Ray has no narrower one
+                ray.shutdown()
+                if _SLOW not in str(error) or not tries:
+                    raise UserError(f"Ray did not start: {error}") from error
     try:
         have = ray.cluster_resources()  # type: ignore[no-untyped-call]
         slots = min(math.floor(have.get(name, 0) / amount) for name, amount in resources.items() if amount)

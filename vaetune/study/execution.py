@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import vaetune
 from vaetune import config
 from vaetune.errors import UserError, unknown
 from vaetune.storage import Storage
-from vaetune.study import BestOf, Study
+from vaetune.study import BestOf, Study, lock
 from vaetune.study.load import Loaded
 from vaetune.study.options import Options
 from vaetune.study.space import combined, describe
@@ -68,16 +69,75 @@ def reopen(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping
     if options.resume not in runs:
         raise unknown(f"run of {study.name} in {root.uri}", options.resume, runs)
     execution = Execution(study, options.resume, root.below(f"{study.name}/{options.resume}"))
-    before = json.loads(execution.storage.read("study.json"))
-    now = json.loads(_pretty(resolved(loaded, study, options, options.resume, dataset_info)))
-    changed = [key for key in now if now[key] != before.get(key) and key not in ("preset", "file")]
-    if changed:
+    before = _object(execution.storage, "study.json")
+    if changed := _changed(before, resolved(loaded, study, options, options.resume, dataset_info)):
         raise UserError(
             f"run {options.resume} was started with another {', '.join(changed)}; resume it with the study file and "
-            f"the flags it was started with (preset {before['preset']}, seed {before['seed']}), or start a new run"
+            f"the flags it was started with (preset {before.get('preset')}, seed {before.get('seed')}), or start a "
+            "new run"
         )
-    execution.environment = json.loads(execution.storage.read("environment.json"))
+    if execution.storage.exists("environment.json"):
+        execution.environment = _object(execution.storage, "environment.json")
+        if wrong := _unlike(environment() | {"routes": {}}, execution.environment):
+            raise UserError(f"{execution.storage.uri}/environment.json is damaged at {wrong}; restore it or delete it")
+    else:  # the driver was killed before it came to that
+        execution.write_environment(**environment())
     return execution
+
+
+def unfinished(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> str | None:
+    """The latest earlier execution of this very study that has no report and that nobody works on, by its RUN."""
+    root = Storage(options.storage)
+    now = resolved(loaded, study, options, "", dataset_info)
+    for run in reversed(root.list(study.name)):
+        storage = root.below(f"{study.name}/{run}")
+        if not storage.exists("study.json") or storage.exists("report/report.html") or lock.busy(storage):
+            continue
+        with contextlib.suppress(UserError):  # a damaged one is offered to nobody
+            if not _changed(_object(storage, "study.json"), now):
+                return run
+    return None
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two records of a study differ in, but for what changes no number."""
+    plain = json.loads(_pretty(now))
+    return [key for key in plain if plain[key] != before.get(key) and key not in ("preset", "file", "run")]
+
+
+def _unlike(pattern: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The key of the first value that is of another kind than in `pattern`, if there is one; "" if there is none."""
+    for key, expected in pattern.items():
+        value = found.get(key)
+        if key == "git":
+            if value is not None and not (isinstance(value, dict) and isinstance(value.get("revision"), str)):
+                return key
+        elif key == "started":
+            try:
+                datetime.fromisoformat(value or "")
+            except (TypeError, ValueError):
+                return key
+        elif key in ("packages", "routes", "wall_seconds"):
+            kind = (int, float) if key == "wall_seconds" else str
+            value = {} if value is None and key == "routes" else value
+            if not isinstance(value, dict) or not all(isinstance(v, kind) for v in value.values()):
+                return key
+        elif isinstance(expected, dict):
+            if not isinstance(value, dict) or _unlike(expected, value):
+                return key
+        elif not isinstance(value, (int, float) if isinstance(expected, (int, float)) else type(expected)):
+            return key
+    return ""
+
+
+def _object(storage: Storage, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(storage.read(name))
+    except ValueError as error:
+        raise UserError(f"{storage.uri}/{name} is damaged: {error}; restore it, or start a new run") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{storage.uri}/{name} is damaged: it holds no object; restore it, or start a new run")
+    return found
 
 
 def resolved(

@@ -38,6 +38,20 @@ def held(storage: Storage) -> Iterator[None]:
         yield
 
 
+def busy(storage: Storage) -> bool:
+    """Whether a driver holds the execution's lock."""
+    if storage.local is None:
+        return _holding(_read(storage))
+    try:
+        with open(storage.local / NAME, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def _file(storage: Storage) -> Iterator[None]:
     assert storage.local is not None
@@ -63,7 +77,7 @@ def _file(storage: Storage) -> Iterator[None]:
 def _lease(storage: Storage) -> Iterator[None]:
     mine = _holder() | {"token": secrets.token_hex(8)}
     found = _read(storage)
-    if found and time.time() - found["renewed"] < 3 * RENEW and not _dead(found):
+    if found and _holding(found):
         raise _busy(storage, json.dumps(found))
     ended = threading.Event()
 
@@ -105,6 +119,10 @@ def _read(storage: Storage) -> dict[str, Any] | None:
         return {"renewed": float(found["renewed"]), **{key: found[key] for key in ("token", "pid", "host", "since")}}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+def _holding(lease: Mapping[str, Any] | None) -> bool:
+    return lease is not None and time.time() - lease["renewed"] < 3 * RENEW and not _dead(lease)
 
 
 def _dead(holder: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -27,12 +28,16 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     if options.phase not in (None, PHASES[0]) and not options.resume:
         raise UserError(f"--phase {options.phase} works on an earlier execution: name it with --resume RUN")
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
+    info = dataset_info(study, dataset)
+    left = None if options.resume else execution.unfinished(loaded, study, options, info)
     opened = execution.reopen if options.resume else execution.create
-    ex = opened(loaded, study, options, dataset_info(study, dataset))
+    ex = opened(loaded, study, options, info)
     console = Console([arm.name for arm in study.arms], study.objective.unit, direction=study.objective.direction)
     console.note(f"{study.name} · run {ex.run} · {ex.storage.uri}")
     signals = _Signals()
-    resume = _resume_command(options, ex)
+    if left:
+        console.note(f"run {left} of this very study is unfinished; to go on with it: {_resume_command(options, left)}")
+    resume = _resume_command(options, ex.run)
     try:
         with lock.held(ex.storage), signals:
             _phases(options, ex, dataset, console, signals)
@@ -90,12 +95,12 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         ex.write_environment(wall_seconds={"publish": round(time.monotonic() - started, 1)})
 
 
-def _resume_command(options: Options, ex: Execution) -> str:
-    """The command that goes on with this execution: the one that was typed, with --resume."""
-    arguments = [a for a in sys.argv[1:] if not a.startswith("--resume")]
+def _resume_command(options: Options, run: str) -> str:
+    """The command that goes on with an execution: the one that was typed, with --resume, passwords left out."""
+    arguments = [re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", a) for a in sys.argv[1:] if not a.startswith("--resume")]
     if options.resume in arguments:
         arguments.remove(options.resume)
-    return shlex.join(["python", "-m", "vaetune.study", *arguments, "--resume", ex.run])
+    return shlex.join(["python", "-m", "vaetune.study", *arguments, "--resume", run])
 
 
 class _Signals:
