@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -152,7 +152,7 @@ COMPANY = {
 
 @pytest.mark.usefixtures("both_routes")
 @given(data=st.data())
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 def test_a_member_has_the_same_bits_in_any_company(pool: Any, data: st.DataObject) -> None:
     draw = data.draw
     size = draw(st.integers(1, 40), "batch size")
@@ -203,8 +203,8 @@ def test_divergence_ends_its_member_and_names_the_step(pool: Any, rate: float, e
         base={
             "training__epochs": 3,
             "training__batch_size": 8,
-            "training__learning_rate": 1e-14,
-            "training__learning_rate_decay": 1e6,
+            "training__learning_rate": 1e-26,
+            "training__learning_rate_decay": 1e12,
         }
     )
     bad = world.member(1, training__learning_rate=rate)
