@@ -16,6 +16,7 @@ from vaetune.storage import Storage
 TABLES = {
     *("comparisons", "checks", "arms", "replicates", "sizes", "scores", "gaps", "scales", "curves", "secondary"),
     *("ledger", "published", "exploratory", "stopping", "expected", "winners_curse"),
+    *("each_replicate", "trials"),
 }
 HOSTILE = '<script>alert("x")</script> **bold** [link](http://evil.example) | & _em_ snake_case\nnext line'
 
@@ -79,6 +80,7 @@ def test_the_markdown_has_its_sections_in_order(report: Path) -> None:
         "## The arms",
         "### Test error",
         "### Test error of every replicate, %",
+        "### Every replicate",
         "### Published elsewhere, beside this study",
         "### What each arm is, and what one replicate cost",
         "### Calibration and secondary scores",
@@ -89,8 +91,10 @@ def test_the_markdown_has_its_sections_in_order(report: Path) -> None:
         "## Secondary metrics",
         "### The declared comparisons by other metrics",
         "### Every arm against svae",
+        "## Beyond the error",
         "## What the search spent",
         "### Trials and training time by arm",
+        "### Every trial, re-seeded candidate and replicate",
         "## Did the search search well?",
         "### Early stopping, judged by trials that were not stopped",
         "### Expected best val/error of k random trials, %",
@@ -138,6 +142,17 @@ def test_every_table_is_written_twice_with_the_same_numbers(report: Path) -> Non
     assert arms.loc["svae", "test/error"] == pytest.approx(0.05, abs=0.01)  # a fraction, not per cent
 
 
+def test_every_table_is_written_as_latex_in_which_nothing_is_a_command(report: Path, hostile: Path) -> None:
+    assert {path.stem for path in report.glob("*.tex")} == TABLES
+    for path in (*report.glob("*.tex"), *hostile.glob("*.tex")):
+        lines = path.read_text().splitlines()
+        columns = len(re.fullmatch(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", lines[1])[1])  # type: ignore[index]
+        rows = [line for line in lines if line.endswith(" \\\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
+        bare = re.sub(r"\\[&%$#_{}]|\\[a-z]+(?:\{\})?|\$[^$]*\$|\\\\$", "", "\n".join(rows), flags=re.MULTILINE)
+        assert not re.search(r"[\\%$#_~^]", bare), path
+
+
 def test_the_table_of_comparisons_says_what_the_arms_say(report: Path) -> None:
     arms = pd.read_csv(report / "arms.csv").set_index("arm")["test/error"]
     row = pd.read_csv(report / "comparisons.csv").set_index("comparison").loc["svae − plain"]
@@ -158,6 +173,40 @@ def test_the_page_loads_nothing(report: Path) -> None:
     assert "url(" not in style
     assert "@import" not in style
     assert "default-src 'none'" in page
+
+
+@pytest.fixture(scope="module")
+def tracked(execution: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An execution with a battery, whose runs are at a server."""
+    made = execution({"svae": 0.05, "plain": 0.15}, n=3, m=60)
+    made.environment["tracking"] = "https://mlflow.example"
+    ids = [*made.ledger["trial_id"], *made.replicates["replicate_id"]]
+    made.optional["runs"] = pd.DataFrame({"own_id": ids, "run_id": [f"r{i}" for i in range(len(ids))]})
+    made.optional["runs"]["experiment_id"] = "7"
+    root = tmp_path_factory.mktemp("tracked")
+    made.write(Storage(root))
+    render(Storage(root))
+    return root
+
+
+def test_every_run_and_the_replicates_of_every_arm_are_linked(tracked: Path) -> None:
+    runs = pd.read_parquet(next((tracked / "tables" / "runs").iterdir())).set_index("own_id")["run_id"]
+    page = (tracked / "report" / "report.html").read_text()
+    for own, run in runs.items():
+        assert f'<a href="https://mlflow.example/#/experiments/7/runs/{run}" rel="noreferrer">{own}</a>' in page
+    wanted = "tags.%22vaetune.kind%22%20%3D%20%22replicate%22%20and%20tags.%22vaetune.arm%22%20%3D%20%22svae%22"
+    assert page.count(wanted) == 5  # errors, sizes, scores, gaps, scales
+    text = (tracked / "report" / "report.md").read_text()
+    assert f"| [svae-rep00](<https://mlflow.example/#/experiments/7/runs/{runs['svae-rep00']}>) |" in text
+
+
+def test_an_address_that_is_no_web_address_is_no_link(execution: Callable, tmp_path: Path) -> None:
+    made = execution({"svae": 0.05}, n=2, m=50, comparisons=[])
+    made.environment["tracking"] = "javascript:alert(1)//"
+    made.optional["runs"] = pd.DataFrame({"own_id": ["svae-rep00"], "run_id": ["r"], "experiment_id": ["7"]})
+    made.write(Storage(tmp_path))
+    render(Storage(tmp_path))
+    assert "javascript:" not in (tmp_path / "report" / "report.html").read_text().partition("<body>")[2]
 
 
 def test_plotly_is_embedded_once_and_every_figure_is_drawn(report: Path) -> None:

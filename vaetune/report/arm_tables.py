@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from vaetune.report import figures, summaries
+from vaetune.report import figures, links, summaries
 from vaetune.report.document import Cell, Figure, Table, of, word
 from vaetune.report.evidence import Evidence
 from vaetune.report.words import count, decimals, duration, number, percent, spread
@@ -54,10 +54,12 @@ HALF = "± is the half width of the 95 % t interval over replicates, conditional
 def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
     """All arms, declared in a comparison or not. `by_arm` is the table of `summaries.arms`."""
     published = summaries.published(found, by_arm)
+    to = links.to_replicates(found)
     samples = count(found.study["replication"]["samples"])
     return [
-        _errors(by_arm),
+        _errors(found, by_arm),
         _distributions(found, by_arm, published),
+        _each(found),
         *([_published(published)] if len(published) else []),
         Table(
             "sizes",
@@ -71,6 +73,7 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
                 "Time": of("seconds", duration),
             },
             "Means per replicate.",
+            to,
         ),
         _metrics(
             "scores",
@@ -79,6 +82,7 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
             SCORES,
             "NLL is plain cross-entropy in nats per example. Scaled: by a temperature fitted on validation images. "
             f"k = {samples} samples, probabilities averaged.",
+            to,
         ),
         _metrics(
             "gaps",
@@ -86,6 +90,7 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
             by_arm,
             GAPS,
             f"Gap: test − training, plain cross-entropy and error in evaluation mode. {GAP}",
+            to,
         ),
         _metrics(
             "scales",
@@ -94,11 +99,12 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
             SCALES,
             "Neither noise nor penalty alone has a scale: noise is outgrown by larger μ, a penalty moves its scale "
             "into the head. Read what each half does beside these.",
+            to,
         ),
     ]
 
 
-def _errors(by_arm: pd.DataFrame) -> Table:
+def _errors(found: Evidence, by_arm: pd.DataFrame) -> Table:
     return Table(
         "arms",
         "Test error",
@@ -113,6 +119,31 @@ def _errors(by_arm: pd.DataFrame) -> Table:
         "Hard-label error of one pass at the posterior mean, dropout and noise off. The interval covers seeds and test "
         "examples; intervals of two arms may overlap though their paired difference is significant. IQM: mean of the "
         "middle half of the replicates.",
+        links.to_replicates(found),
+    )
+
+
+def _each(found: Evidence) -> Table:
+    rows = found.replicates
+    names = ("arm", "replicate_id", "test/error", "test/nll", "val/error", "epochs", "seconds", "outcome", "reason")
+    return Table(
+        "each_replicate",
+        "Every replicate",
+        rows[[name for name in names if name in rows]],
+        {
+            "Run": word("replicate_id"),
+            "Test error, %": of("test/error", percent),
+            "NLL": of("test/nll", number),
+            "Validation error, %": of("val/error", percent),
+            "Epochs": of("epochs", count),
+            "Time": of("seconds", duration),
+            "Outcome": lambda r: (
+                f"{r['outcome']}: {r['reason'].strip().splitlines()[-1]}" if r["reason"] else r["outcome"]
+            ),
+        },
+        "One that failed scores chance.",
+        links.to_run(found, "replicate_id"),
+        folded=True,
     )
 
 
@@ -145,11 +176,13 @@ def _published(table: pd.DataFrame) -> Table:
     )
 
 
-def _metrics(name: str, title: str, by_arm: pd.DataFrame, metrics: Sequence[str], note: str) -> Table:
+def _metrics(
+    name: str, title: str, by_arm: pd.DataFrame, metrics: Sequence[str], note: str, to: Mapping[str, Cell]
+) -> Table:
     there = [metric for metric in metrics if by_arm[metric].notna().any()]
     columns = {"Arm": word("arm")} | {LABELS[metric]: _spread(by_arm, metric) for metric in there}
     kept = ["arm", *(column for metric in metrics for column in (metric, f"{metric}_half"))]
-    return Table(name, title, by_arm[kept], columns, f"{note} {HALF}")
+    return Table(name, title, by_arm[kept], columns, f"{note} {HALF}", to)
 
 
 def _spread(by_arm: pd.DataFrame, metric: str) -> Cell:

@@ -54,11 +54,9 @@ def judge(
     searches = len(np.unique(search))
     rows = [over_searches(contrast.values, search) for contrast in declared]
     estimates = [statistics.two_way(values) for values in rows]
-    adjusted = statistics.holm([estimate.p for estimate in estimates])
-    equivalence = statistics.holm([estimate.equivalence(margin) for estimate in estimates])
     verdicts = []
-    for contrast, values, estimate, p, alike in zip(declared, rows, estimates, adjusted, equivalence, strict=True):
-        outcome = _outcome(estimate.mean, p <= ALPHA, alike <= ALPHA)
+    for contrast, values, estimate, decision in zip(declared, rows, estimates, decide(estimates, margin), strict=True):
+        p, alike, outcome = decision.adjusted, decision.equivalence_adjusted, decision.outcome
         detectable = estimate.detectable(ALPHA / len(declared))
         pair = [over_searches(errors[arm], search).mean(axis=1) for arm in contrast.pair or ()]
         verdicts.append(
@@ -79,6 +77,25 @@ def judge(
             )
         )
     return verdicts
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What Holm's method leaves of one comparison's two tests, and the verdict."""
+
+    adjusted: float
+    equivalence_adjusted: float
+    outcome: Outcome
+
+
+def decide(estimates: Sequence[Estimate], margin: float) -> list[Decision]:
+    """The verdicts on a family: difference and equivalence tests adjusted each for its size, at 5 %."""
+    adjusted = statistics.holm([estimate.p for estimate in estimates])
+    equivalence = statistics.holm([estimate.equivalence(margin) for estimate in estimates])
+    return [
+        Decision(p, alike, _outcome(estimate.mean, p <= ALPHA, alike <= ALPHA))
+        for estimate, p, alike in zip(estimates, adjusted, equivalence, strict=True)
+    ]
 
 
 def over_searches(values: Array, search: npt.NDArray[np.int64]) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from vaetune.report import comparisons, costs, figures, summaries
+from vaetune.report import battery, comparisons, costs, figures, links, summaries
 from vaetune.report.arm_tables import GAP, LABELS, arm_blocks
 from vaetune.report.audit_tables import audit_blocks
+from vaetune.report.battery_tables import battery_blocks
 from vaetune.report.comparisons import Verdict
 from vaetune.report.contrasts import contrasts
 from vaetune.report.document import Bullets, Cell, Document, Figure, Section, Table, Text, of, word
@@ -26,10 +27,11 @@ def compose(found: Evidence) -> Document:
     by_arm, spent = summaries.arms(found), costs.ledger(found)
     sections = [
         Section("verdicts", "Verdicts", verdict_blocks(verdicts)),
-        Section("flags", "Flags", _flags(costs.flags(found, spent))),
+        Section("flags", "Flags", _flags([*costs.flags(found, spent), *battery.collapsed(found)])),
         Section("arms", "The arms", arm_blocks(found, by_arm)),
         Section("curves", "Learning curves", _curves(summaries.curves(found))),
         Section("secondary", "Secondary metrics", _secondary(found, verdicts)),
+        Section("battery", "Beyond the error", battery_blocks(found)),
         Section("ledger", "What the search spent", _spent(found, spent)),
         Section("audit", "Did the search search well?", audit_blocks(found)),
         Section("method", "How this was measured", [how_measured(found)]),
@@ -45,7 +47,11 @@ def compose(found: Evidence) -> Document:
 
 
 def _flags(found: list[str]) -> list[Bullets | Text]:
-    return [Bullets(found) if found else Text("Nothing to flag: no failure, no winner at the end of its range.")]
+    return [
+        Bullets(found)
+        if found
+        else Text("Nothing to flag: no failure, no winner at the end of its range, no collapse.")
+    ]
 
 
 def _curves(table: pd.DataFrame) -> list[Figure | Text]:
@@ -111,6 +117,40 @@ def _exploratory(found: Evidence) -> list[Table]:
     return [Table("exploratory", f"Every arm against {plain}", table, shown, note)]
 
 
+def _trials(found: Evidence) -> Table:
+    objective = found.study["objective"]["metric"]
+    score: Callable[[float], str] = percent if objective.endswith("error") else number
+    names = (
+        "trial_id",
+        "arm",
+        "phase",
+        "slice",
+        "outcome",
+        "reason",
+        "objective",
+        "epochs",
+        "length",
+        "seconds",
+        "params",
+    )
+    return Table(
+        "trials",
+        "Every trial, re-seeded candidate and replicate",
+        found.ledger[list(names)],
+        {
+            "Run": word("trial_id"),
+            "Phase": lambda r: f"{r['phase']} {r['slice']}".strip(),
+            "Outcome": word("outcome"),
+            f"{objective}{', %' if score is percent else ''}": of("objective", score),
+            "Epochs": lambda r: f"{count(r['epochs'])} of {count(r['length'])}",
+            "Time": of("seconds", duration),
+        },
+        "In the order in which they ended.",
+        links.to_run(found, "trial_id"),
+        folded=True,
+    )
+
+
 def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:
     objective = found.study["objective"]
     share = objective["metric"].endswith("error")
@@ -142,7 +182,8 @@ def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:
             "from half to full budget may improve further. Search scores are censored and selected: no comparison uses "
             "them.",
             folded=False,
-        )
+        ),
+        _trials(found),
     ]
 
 

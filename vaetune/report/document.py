@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pandas as pd
@@ -49,13 +49,18 @@ class Card:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read (`columns` of printed cells) and to compute with (`frame`, written as CSV and Parquet)."""
+    """A table to read (`columns` of printed cells) and to compute with (`frame`, written as CSV and Parquet).
+
+    `links` says for some of the columns where a cell leads ("": nowhere). A `folded` table is closed in HTML at first.
+    """
 
     name: str
     title: str
     frame: pd.DataFrame
     columns: Mapping[str, Cell]
     note: str = ""
+    links: Mapping[str, Cell] = field(default_factory=dict)
+    folded: bool = False
 
     def cells(self) -> list[list[str]]:
         """The printed rows."""
@@ -63,6 +68,13 @@ class Table:
             [cell(cast(Mapping[str, Any], row)) for cell in self.columns.values()]
             for row in self.frame.to_dict("records")
         ]
+
+    def targets(self) -> list[list[str]]:
+        """Where each printed cell leads; "" is nowhere."""
+        nowhere: Cell = lambda row: ""  # noqa: E731
+        links = [self.links.get(name, nowhere) for name in self.columns]
+        rows = cast(list[Mapping[str, Any]], self.frame.to_dict("records"))
+        return [[link(row) for link in links] for row in rows]
 
     def numeric(self) -> list[bool]:
         """Which columns print numbers only, and align to the right."""

@@ -40,16 +40,20 @@ def _block(block: Block) -> Iterator[str]:
 def _table(table: Table, title: str, note: str) -> Iterator[str]:
     yield f"### {_plain(title)}"
     yield ""
-    yield _row(list(table.columns))
+    yield _row(list(table.columns), [""] * len(table.columns))
     yield "|" + "|".join(" ---: " if numeric else " --- " for numeric in table.numeric()) + "|"
-    yield from map(_row, table.cells())
+    yield from map(_row, table.cells(), table.targets())
     if note:
         yield ""
         yield _plain(note)
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(map(_plain, cells)) + " |"
+def _row(cells: list[str], targets: list[str]) -> str:
+    return "| " + " | ".join(map(_linked, cells, targets)) + " |"
+
+
+def _linked(text: str, target: str) -> str:
+    return f"[{_plain(text)}](<{target}>)" if target else _plain(text)
 
 
 def _plain(text: str) -> str:

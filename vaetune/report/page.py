@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 
 from vaetune.report.document import Block, Bullets, Card, Document, Facts, Figure, Section, Table, Text
+from vaetune.report.words import count
 
 _TIED = re.compile(
     r" (?=[%=<±])|(?<=[=<±]) |(?<=\d) (?=(?:points?|s|min|h)\b)"
@@ -61,6 +62,9 @@ def _block(block: Block) -> str:
                 f'<article class="card {kind}"><h3><span class="chip">{_text(outcome)}</span>{_text(name)}</h3>'
                 f"<p>{_text(sentence)}</p>{more}</article>"
             )
+        case Table(folded=True):
+            opened = f"<summary>{count(len(block.frame))} rows</summary>{_table(block)}"
+            return _figure(block.title, block.note, f"<details>{opened}</details>")
         case Table():
             return _figure(block.title, block.note, _table(block))
         case Figure():
@@ -87,10 +91,16 @@ def _table(table: Table) -> str:
     kinds = [' class="number"' if numeric else "" for numeric in table.numeric()]
     head = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, table.columns, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{_text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in table.cells()
+        "<tr>" + "".join(f"<td{k}>{_linked(c, t)}</td>" for k, c, t in zip(kinds, row, to, strict=True)) + "</tr>"
+        for row, to in zip(table.cells(), table.targets(), strict=True)
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _linked(text: str, target: str) -> str:
+    if not target.startswith(("http://", "https://")):
+        return _text(text)
+    return f'<a href="{escape(target)}" rel="noreferrer">{_text(text)}</a>'
 
 
 def _text(text: str) -> str:

@@ -1,10 +1,10 @@
-"""From an execution's folder to its report: one HTML file, Markdown, and every table as CSV and Parquet."""
+"""From an execution's folder to its report: one HTML file, Markdown, and every table as CSV, Parquet and LaTeX."""
 
 from __future__ import annotations
 
 import io
 
-from vaetune.report import markdown, page
+from vaetune.report import latex, markdown, page
 from vaetune.report.contents import compose
 from vaetune.report.evidence import gather
 from vaetune.storage import Storage
@@ -13,8 +13,9 @@ from vaetune.storage import Storage
 def render(storage: Storage) -> None:
     """Read study.json, environment.json and tables/ of an execution's folder; write report/ beside them.
 
-    Writes report.html (self-contained), report.md, and <table>.csv and <table>.parquet of every table in it, in
-    raw units (fractions, nats, seconds). Raises `UserError` naming the row or file that is missing or odd.
+    Writes report.html (self-contained), report.md, and of every table in it <table>.csv and <table>.parquet in raw
+    units (fractions, nats, seconds), and <table>.tex as it is printed. Raises `UserError` naming the row or
+    file that is missing or odd.
     """
     document = compose(gather(storage))
     out = storage.below("report")
@@ -23,5 +24,6 @@ def render(storage: Storage) -> None:
         buffer = io.BytesIO()
         table.frame.to_parquet(buffer, index=False)
         out.write(f"{table.name}.parquet", buffer.getvalue())
+        out.write(f"{table.name}.tex", latex.write(table).encode())
     out.write("report.md", markdown.write(document).encode())
     out.write("report.html", page.write(document).encode())

@@ -12,7 +12,7 @@ from vaetune.errors import UserError, unknown
 from vaetune.study import Study
 from vaetune.study.blame import shown
 from vaetune.study.load import available, load
-from vaetune.study.options import PHASES, Options, tracking_uri
+from vaetune.study.options import BATTERIES, PHASES, Options, tracking_uri
 from vaetune.study.plan import check, costs, disk, render_estimate, render_plan
 from vaetune.study.settings import apply
 from vaetune.study.tabulate import show
@@ -66,6 +66,7 @@ def _main(argv: Sequence[str]) -> int:
         tensorboard=arguments.tensorboard,
         data_root=arguments.data_root,
         download=arguments.download,
+        battery=arguments.battery,
     )
     from vaetune.study.runner import run
 
@@ -84,6 +85,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError("which study? give its name or a .py file; `list` shows those found from here (see --help)")
     if arguments.phase is not None and arguments.phase not in PHASES:
         raise unknown("phase", arguments.phase, PHASES)
+    if arguments.battery not in BATTERIES:
+        raise unknown("battery", arguments.battery, BATTERIES)
     return arguments
 
 
@@ -115,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tensorboard", action="store_true", help="write TensorBoard event files too")
     add("--data-root", metavar="DIR", help="where datasets lie")
     add("--download", action="store_true", help="fetch a dataset that is missing")
+    add(
+        "--battery",
+        default="default",
+        metavar="PART",
+        help="full: outliers, attacks (needs vaetune[attacks]) and memorised labels too",
+    )
     return parser
 
 

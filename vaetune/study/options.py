@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+BATTERIES = ("default", "full")
 PHASES = ("search", "select", "replicate", "evaluate", "report", "publish")
 
 
@@ -17,6 +18,7 @@ class Options:
     `storage` is a local folder or s3://bucket/prefix; `tracking_uri` None switches tracking off; `address` is a Ray
     cluster's (None: one is started here); `resume` is the RUN of an earlier execution; `phase` runs one phase only;
     `data_root` is where datasets lie (None: the datasets' own default), `download` allows them to be fetched.
+    `battery` "full" adds outliers, attacks and memorisation to what EVALUATE measures.
     """
 
     preset: str = "default"
@@ -30,6 +32,7 @@ class Options:
     tensorboard: bool = False
     data_root: str | None = None
     download: bool = False
+    battery: str = "default"
 
 
 def tracking_uri(given: str | None, storage: str, environment: Mapping[str, str] = os.environ) -> str | None:

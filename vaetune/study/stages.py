@@ -14,7 +14,7 @@ from vaetune.datasets.base import Dataset, digest
 from vaetune.datasets.folds import require_two
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
-from vaetune.study import Study, evaluate, importance, plan, tuning
+from vaetune.study import Study, battery, evaluate, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.evaluate import Images, Measured
@@ -119,6 +119,19 @@ class Stages:
                 self.tracker.inputs(one.member.id, seen)
             if self.interrupted():
                 return
+
+    def battery(self, parts: Sequence[str], data_root: str | None) -> None:
+        """Measures the parts of the battery that are asked for on every replicate that finished."""
+        tables, study = self.execution.tables, self.study
+        ledger, measured = tables.read("ledger"), tables.read("replicates")
+        healthy = set(measured.loc[measured["outcome"] == "finished", "replicate_id"])
+        members = [member for member in self._replicates(ledger) if member.id in healthy]
+        strange = battery.others(self.dataset, data_root, self.console.note) if "full" in parts else {}
+        for part in parts:
+            battery.run(
+                *(part, members, self.dataset, strange, self.execution.storage, tables),
+                *(study.replication, study.resources),
+            )
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:
         """Predictions first: a row in replicates says that a replicate is wholly measured."""

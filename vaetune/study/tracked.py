@@ -9,7 +9,7 @@ from typing import Any
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.options import Options
-from vaetune.tracking import Tracker, about
+from vaetune.tracking import Tracker, about, address, views
 
 
 class Tracked:
@@ -37,6 +37,9 @@ class Tracked:
             known=dict(zip(before["own_id"], before["run_id"], strict=True)),
         )
 
+        if options.tracking_uri:
+            ex.write_environment(tracking=interface(options.tracking_uri))
+
     def write(self) -> None:
         """The list is filled by the tracker's thread."""
         new = self._new[:]
@@ -45,6 +48,11 @@ class Tracked:
 
     def _on_run(self, own_id: str, run_id: str, experiment_id: str) -> None:
         self._new.append({"own_id": own_id, "run_id": run_id, "experiment_id": experiment_id})
+
+
+def interface(uri: str) -> str:
+    """Where the runs can be looked at: the server, without a password; for a database, one yet to be started."""
+    return address.shown(uri).rstrip("/") if uri.startswith(("http://", "https://")) else views.LOCAL
 
 
 def beside(ex: Execution) -> Path:

@@ -42,7 +42,7 @@ def train(
                 stages = Stages(
                     ex, dataset, options.seed, options.reproducible, slots, tracker, board, console, interrupted
                 )
-                for name, work in _work(phases, stages):
+                for name, work in _work(phases, stages, options):
                     started = time.monotonic()
                     work()
                     tracker.flush(timeout=10)
@@ -60,13 +60,15 @@ def train(
         tracked.write()
 
 
-def _work(phases: Sequence[str], stages: Stages) -> list[tuple[str, Callable[[], None]]]:
+def _work(phases: Sequence[str], stages: Stages, options: Options) -> list[tuple[str, Callable[[], None]]]:
     training = [phase for phase in phases if phase != "evaluate"]
     work: list[tuple[str, Callable[[], None]]] = []
     if training:
         work.append((" · ".join(training), lambda: stages.train(training)))
     if "evaluate" in phases:
         work.append(("evaluate", stages.evaluate))
+        parts = ["default", "full"] if options.battery == "full" else ["default"]
+        work.append(("battery", lambda: stages.battery(parts, options.data_root)))
     return work
 
 
