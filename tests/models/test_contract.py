@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vae": {"hidden": [8], "latents": 3},
     "cvae": {"hidden": [8], "latents": 3},
     "avb": {"hidden": [8], "latents": 3, "noise": 4, "posterior": [8], "discriminator": [8], "contrast_draws": 6},
+    "conjoint_vae": {"hidden": [8], "latents": 2, "private": 2},
     "branched_vae": {"hidden": [8], "latents": 3, "classification": 30.0},
 }
 GENERATIVE: list[dict[str, Any]] = [
@@ -52,6 +53,7 @@ PARTS: dict[str, list[dict[str, Any]]] = {
         {"convolutions": CONVOLUTIONS},
         {"binarize": True},
     ],
+    "conjoint_vae": GENERATIVE,
     "branched_vae": [*GENERATIVE, {"branch": [6]}, {"reconstruction": 0.1, "beta": 0.1}],
 }
 CASES = [{"kind": kind} | SMALL[kind] | part for kind in SMALL for part in PARTS[kind]]

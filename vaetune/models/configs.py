@@ -10,6 +10,7 @@ from vaetune.config import ModelConfig, per_member
 if TYPE_CHECKING:
     from vaetune.models.avb import AVB
     from vaetune.models.branched_vae import BranchedVAE
+    from vaetune.models.conjoint_vae import ConjointVAE
     from vaetune.models.gaussian_vae import GaussianVAE
     from vaetune.models.supervised_vae import SupervisedVAE
 
@@ -194,6 +195,33 @@ class AVBConfig(GenerativeConfig):
         return AVB(self, shape, classes)
 
 
-CATALOGUE: dict[str, type[ModelConfig]] = {
-    config.kind: config for config in (SupervisedVAEConfig, VAEConfig, CVAEConfig, BranchedVAEConfig, AVBConfig)
-}
+@dataclass(frozen=True, kw_only=True)
+class ConjointVAEConfig(GenerativeConfig):
+    """Paired images on their channels, the first `left_channels` the left one's: a latent for each and one for both.
+
+    `private` latents belong to each image alone, `latents` to the pair. `beta` multiplies the sum of their KLs.
+    """
+
+    kind: ClassVar[str] = "conjoint_vae"
+
+    left_channels: int = 1
+    private: int = 10
+    initial_sigma: float = 1.0
+    beta: float = per_member(1.0)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> ConjointVAE:
+        """The model for pairs of `shape` (both images' channels, height, width) in [0, 1]; labels are not used."""
+        from vaetune.models.conjoint_vae import ConjointVAE
+
+        return ConjointVAE(self, shape, classes)
+
+
+_ALL = (
+    SupervisedVAEConfig,
+    VAEConfig,
+    CVAEConfig,
+    BranchedVAEConfig,
+    AVBConfig,
+    ConjointVAEConfig,
+)
+CATALOGUE: dict[str, type[ModelConfig]] = {config.kind: config for config in _ALL}

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vaetune import checkpoints
 from vaetune.datasets.splits import noisy_labels, split
 from vaetune.errors import UserError
-from vaetune.evaluation import replicate
-from vaetune.models.base import Classifier
+from vaetune.evaluation import generative, replicate
+from vaetune.models.base import Classifier, Generative, Model
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
@@ -137,23 +137,40 @@ def _measure(
             noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels)
         )
         model = member.configuration.model.build(tuple(development.images.shape[1:]), classes)
-        if not isinstance(model, Classifier):
-            raise UserError(f"model {member.configuration.model.kind!r} predicts no labels: nothing to evaluate yet")
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
         parameters = sum(p.numel() for p in model.parameters())
         try:
-            metrics, predictions = replicate.evaluate(
+            metrics, predictions = _scores(
                 model.to(device),
-                (images, labels.to(device)),
-                development.tensors(device, validation),
-                on_test,
+                ((images, labels.to(device)), development.tensors(device, validation), on_test),
                 replication.samples,
                 generator,
                 temperatures.get(member.arm),
             )
         except FloatingPointError as error:
-            out.append(Measured(member, replicate.failed(classes), [], parameters, len(train), f"diverged: {error}"))
+            lost = replicate.failed(classes) if isinstance(model, Classifier) else {}
+            out.append(Measured(member, lost, [], parameters, len(train), f"diverged: {error}"))
             continue
         out.append(Measured(member, metrics, predictions, parameters, len(train)))
     return out
+
+
+def _scores(
+    model: Model,
+    splits: tuple[replicate.Split, replicate.Split, replicate.Split],
+    samples: int,
+    generator: torch.Generator,
+    temperature: float | None,
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """What the model's tasks allow to measure; the predictions are those of labels where there are any."""
+    metrics: dict[str, float] = {}
+    predictions: list[dict[str, Any]] = []
+    if isinstance(model, Classifier):
+        metrics, predictions = replicate.evaluate(model, *splits, samples, generator, temperature)
+    if isinstance(model, Generative):
+        bounds, images = generative.evaluate(model, *splits, samples, generator)
+        metrics, predictions = bounds | metrics, predictions or images
+    if not predictions:
+        raise UserError(f"model {model.config.kind!r} neither predicts nor decodes: there is nothing to measure")
+    return metrics, predictions

@@ -1,0 +1,84 @@
+"""Private latents see one image of a pair, the shared one both; a private part can be put into another pair."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from vaetune.config import Configuration, DatasetConfig, TrainingConfig
+from vaetune.datasets import open_dataset
+from vaetune.errors import UserError
+from vaetune.models.base import initialise
+from vaetune.models.configs import ConjointVAEConfig
+from vaetune.models.conjoint_vae import ConjointVAE
+from vaetune.noise import Noise
+from vaetune.training.group import Group, Split
+from vaetune.training.seeds import Member, Seeds
+
+SMALL = ConjointVAEConfig(hidden=(8,), latents=3, private=2)
+
+
+def built() -> ConjointVAE:
+    model = SMALL.build((2, 3, 3), 4)
+    initialise(model, 0)
+    return model
+
+
+def test_each_latent_sees_and_is_seen_by_its_own() -> None:
+    model, x = built(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    other = torch.cat((x[:, :1], 1 - x[:, 1:]), 1)  # another right image
+    moved = (model.code(x).mu != model.code(other).mu).any(0)
+    assert moved.tolist() == [False] * 2 + [True] * 5
+    z = torch.zeros(1, 7)
+    for latent, (left, right) in enumerate([(True, False)] * 2 + [(True, True)] * 3 + [(False, True)] * 2):
+        bumped = z.index_fill(1, torch.tensor([latent]), 1.0)
+        changed = model.decode(z) != model.decode(bumped)
+        assert (bool(changed[:, 0].any()), bool(changed[:, 1].any())) == (left, right)
+
+
+def test_the_kl_is_that_of_all_three_parts() -> None:
+    model, x = built(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    code = model.code(x, Noise(torch.Generator().manual_seed(1)))
+    assert code.sigma is not None
+    prior = Independent(Normal(torch.zeros(7), torch.ones(7)), 1)
+    torch.testing.assert_close(code.penalty, kl_divergence(Independent(Normal(code.mu, code.sigma), 1), prior))
+
+
+def test_transfer_begins_at_home_and_ends_with_the_other_private_part() -> None:
+    model, x = built(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    source = x.flip(0)
+    images = model.transfer(x, source, 5)
+    assert images.shape == (5, 4, 1, 3, 3)
+    here, there = model.code(x).mu, model.code(source).mu
+    torch.testing.assert_close(images[0], model.decode(here)[:, :1])
+    torch.testing.assert_close(images[-1], model.decode(torch.cat((there[:, :2], here[:, 2:]), 1))[:, :1])
+    assert not torch.equal(images[1], images[2])
+
+
+def test_images_that_are_no_pair_are_refused() -> None:
+    with pytest.raises(UserError, match=r"left_channels = 1: images of 1 channels"):
+        SMALL.build((1, 3, 3), 4)
+
+
+@pytest.mark.slow
+def test_on_the_toy_what_is_shared_stays_and_what_is_private_moves() -> None:
+    """Pairs of the toy share their upper row: with another's private part the upper row must stay, the lower change."""
+    development = open_dataset("pairs:conjoint_toy::conjoint_toy").development()
+    images, labels = torch.from_numpy(development.images), torch.from_numpy(development.labels)
+    config = ConjointVAEConfig(hidden=(64,), latents=3, private=3)
+    training = TrainingConfig(epochs=60, batch_size=64, learning_rate=5e-3, penalty_warmup=20)
+    member = Member("m", "a", Configuration(model=config, training=training, dataset=DatasetConfig()), Seeds(*[0] * 5))
+    index = torch.arange(len(labels))
+    trained = Group([member], [Split(index, labels, index[:64])], images, labels, 4)
+    for _ in range(60):
+        trained.run_epoch()
+    model = config.build(tuple(images.shape[1:]), 4)
+    model.load_state_dict(trained.ended["m"])
+    x, source = images[:256] / 255, images[:256].flip(0) / 255
+    with torch.inference_mode():
+        moved = model.transfer(x, source, 3)[-1][:, 0].round()
+    upper, lower = (moved[:, row] == x[:, 0, row] for row in range(2))
+    assert upper.all(-1).float().mean() > 0.9
+    assert (moved[:, 1] == source[:, 0, 1]).all(-1).float().mean() > 0.6  # ¼ by chance
+    assert lower.all(-1).float().mean() < 0.6
