@@ -1,8 +1,18 @@
-"""A study to break: two small arms (`micro`), and presets in which a trial is slow, raises, diverges or hangs.
+"""A study to break: two small arms (the default), and presets in which trials are slow, raise, diverge or hang.
 
 python -m vaetune.study tests/faults/faults.py --preset micro --tracking-uri none
 """
 
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vaetune.models.supervised_vae import SupervisedVAE
 from vaetune.study import (
     Arm,
     Budget,
@@ -42,3 +52,59 @@ STUDY = Study(
     resources=Resources(cpus=2),  # one trial at a time on two cores
     margin=2.0,
 )
+
+
+class Ill(SupervisedVAE):
+    """Falls ill at its 20th batch, as its configuration says; "slow" is slow from the first."""
+
+    batches = 0
+
+    def terms(self, *arguments: Any, **named: Any) -> dict[str, Tensor]:
+        self.batches += 1
+        terms = super().terms(*arguments, **named)
+        kind = self.config.ill
+        if kind == "slow":
+            time.sleep(0.05)
+        elif kind and self.batches >= 20:
+            if kind == "raise":
+                raise ArithmeticError("the 20th batch")
+            if kind == "hang":
+                time.sleep(1e6)
+            terms["loss"] = terms["loss"] * math.nan
+        return terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class IllConfig(SupervisedVAEConfig):
+    kind: ClassVar[str] = "ill"
+    ill: str = ""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> Ill:
+        return Ill(self, shape, classes)
+
+
+ILL = ("", "nan", "raise", "hang", "", "")
+
+
+def ill(trial):
+    return {"model.ill": ILL[getattr(trial, "number", 0)]} | beta(trial)
+
+
+PRESETS = {
+    "default": STUDY,
+    "ill": replace(
+        STUDY,
+        arms=(Arm(name="ill", summary="the second to fourth trial fall ill", overrides=GAUSSIAN, space=ill),),
+        comparisons=(),
+        model=IllConfig(trunk=(32,), latents=8),
+        budget=Budget(trials=6, audit=6, grace=2, top_k=1, reseeds=1, max_failures=1.0, stall=10.0),
+    ),
+    "slow": replace(
+        STUDY,
+        arms=(Arm(name="slow", summary="a long way", overrides=GAUSSIAN | {"model.ill": "slow"}, space=beta),),
+        comparisons=(),
+        model=IllConfig(trunk=(32,), latents=8),
+        training=TrainingConfig(epochs=100),
+        budget=Budget(trials=1, audit=1, grace=2, top_k=1, reseeds=1),
+    ),
+}

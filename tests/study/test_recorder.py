@@ -294,3 +294,21 @@ def test_parts_are_written_every_few_seconds(storage: Storage, monkeypatch: pyte
         clock[0] = now
         recorder.epochs(ID, told(epoch, epoch))
         assert len(written(storage)) == there, now
+
+
+def test_who_lost_its_weights_is_trained_again_and_recorded_once(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    first = open_recorder(storage)
+    first.begin(Entry(MEMBER, "replicate", ID))
+    first.epochs(ID, told(1, 3))
+    first.end(ID, "finished", "", 1.0, "cpu")
+    first.flush()
+    again = open_recorder(storage)
+    again.forget([ID])
+    assert again.ledger().empty
+    again.begin(Entry(MEMBER, "replicate", ID))
+    again.epochs(ID, told(1, 3))
+    again.end(ID, "finished", "", 1.0, "cpu")
+    again.flush()
+    assert again.ledger()["trial_id"].to_list() == [ID]
+    assert Tables(storage).read("ledger")["trial_id"].to_list() == [ID]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -86,11 +86,18 @@ class Recorder:
         self._ledger: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
         self._earlier = tables.read("ledger")
+        self._again: set[str] = set()
         self._flushed = time.monotonic()
         before = tables.read("history")
         keys = zip(before["member_id"], before["epoch"], before["metric"], strict=True)
         self._written: dict[tuple[str, int, str], str] = dict(zip(keys, map(repr, before["value"]), strict=True))
         self.open: dict[str, Entry] = {}
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Counts these as not yet trained, because their weights are gone; their rows are written already."""
+        self._again |= set(ids)
+        ledger = self.ledger()
+        self._earlier = ledger[~ledger["trial_id"].isin(self._again)]
 
     def begin(self, entry: Entry) -> None:
         """A member starts, or goes on."""
@@ -139,31 +146,31 @@ class Recorder:
         objective = entry.metrics.get(self._objective.metric) if outcome != "failed" else None
         tie = entry.metrics.get(self._objective.tie) if outcome != "failed" else None
         as_json = config.to_json(member.configuration)
-        self._ledger.append(
-            row := {
-                "trial_id": id,
-                "arm": member.arm,
-                "phase": entry.phase,
-                "slice": entry.slice,
-                "search": entry.search,
-                "number": entry.number,
-                "params": json.dumps(entry.params),
-                "config": config.canonical(as_json),
-                "config_hash": config.digest(as_json),
-                "seed": member.seeds.initial,
-                "group_id": entry.group_id,
-                "outcome": outcome,
-                "reason": reason,
-                "objective": objective,
-                "tie": tie,
-                "epochs": entry.epoch,
-                "length": member.configuration.training.epochs,
-                "seconds": seconds,
-                "device": device,
-                "started": datetime.fromtimestamp(entry.started / 1000, UTC),
-                "ended": datetime.fromtimestamp(now / 1000, UTC),
-            }
-        )
+        row = {
+            "trial_id": id,
+            "arm": member.arm,
+            "phase": entry.phase,
+            "slice": entry.slice,
+            "search": entry.search,
+            "number": entry.number,
+            "params": json.dumps(entry.params),
+            "config": config.canonical(as_json),
+            "config_hash": config.digest(as_json),
+            "seed": member.seeds.initial,
+            "group_id": entry.group_id,
+            "outcome": outcome,
+            "reason": reason,
+            "objective": objective,
+            "tie": tie,
+            "epochs": entry.epoch,
+            "length": member.configuration.training.epochs,
+            "seconds": seconds,
+            "device": device,
+            "started": datetime.fromtimestamp(entry.started / 1000, UTC),
+            "ended": datetime.fromtimestamp(now / 1000, UTC),
+        }
+        if id not in self._again:
+            self._ledger.append(row)
         self._ended.append(row)
         self._tracker.end(id, outcome, now)
         self._board.end(id)

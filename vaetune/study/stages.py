@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from vaetune import checkpoints
 from vaetune.datasets.base import Dataset, digest
 from vaetune.datasets.folds import require_two
 from vaetune.errors import UserError
@@ -57,6 +58,7 @@ class Stages:
         digested = record(self.execution)["dataset_info"]["digest"]
         data = Data(digested, len(development), study.replication.refit, charted(len(study.arms)))
         recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board, data)
+        recorder.forget(self._damaged(recorder.ledger()))
         ledger = recorder.ledger()
         searched = ledger[ledger["phase"] == "search"]
         parallel = 1 if self.reproducible else max(1, -(-self.slots // (len(study.arms) * study.budget.searches)))
@@ -148,6 +150,19 @@ class Stages:
             self.tracker.end(id, row["outcome"], now)
             # No score: the live view must not rank arms by what the test split says.
             self.console.finished(one.member.arm, row["outcome"], None)
+
+    def _damaged(self, ledger: pd.DataFrame) -> list[str]:
+        """Replicates that were trained and not yet measured, but whose checkpoints do not load: to be trained again."""
+        measured = self.execution.tables.read("replicates")["replicate_id"]
+        trained = ledger[(ledger["phase"] == "replicate") & (ledger["outcome"] == "finished")]["trial_id"]
+        damaged = []
+        for id in trained[~trained.isin(measured)]:
+            try:
+                checkpoints.load(self.execution.storage, id)
+            except checkpoints.CheckpointError as error:
+                self.console.note(f"{error}; it is trained again")
+                damaged.append(id)
+        return damaged
 
     def _learn(self, routes: Mapping[str, str]) -> None:
         """Into environment.json; where the workers' machines differ, every choice is named."""
