@@ -111,7 +111,7 @@ def layers(*modules: nn.Module) -> list[Layer]:
 
 @torch.no_grad()
 def begin(layers: list[Layer], weights: list[tuple[Tensor, Tensor]]) -> None:
-    """Gives the layers, in order, the weights (of linear layers [in, out]) and biases that another route begins with."""
+    """Gives the layers, in order, the weights (of linear ones [in, out]) and biases that another route begins with."""
     for layer, (weight, bias) in zip(layers, weights, strict=True):
         assert layer.bias is not None
         layer.weight.copy_(weight.T if isinstance(layer, nn.Linear) else weight)

@@ -19,14 +19,15 @@ from vaetune.training.group import Group, Split
 from vaetune.training.seeds import Member, Seeds
 
 
-def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: range) -> Group:
+def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: range, device: str = "cpu") -> Group:
     """A group of members that differ in their seeds and train on all of `data`."""
     configuration = Configuration(model=model, training=replace(training, epochs=10**6), dataset=DatasetConfig())
     members = [Member(f"bench-{i}", "bench", configuration, _seeds(i)) for i in numbers]
     labels = torch.from_numpy(data.labels.copy())
+    classes = int(labels.max()) + 1
     split = Split(torch.arange(len(data)), labels, torch.arange(0))
     images = torch.from_numpy(data.images.copy())
-    return Group(members, [split] * len(members), images, labels, int(labels.max()) + 1)
+    return Group(members, [split] * len(members), images.to(device), labels.to(device), classes, device)
 
 
 def weights(group: Group, member: int = 0) -> list[tuple[Tensor, Tensor]]:
