@@ -232,3 +232,9 @@ def study() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    """A port that nobody listens on just now."""
+    return free_ports(1)[0]

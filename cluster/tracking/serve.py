@@ -72,18 +72,32 @@ class Postgres:
             self._run("initdb", "--pgdata", str(self.data), "--username", OWNER, "--auth=trust", "--encoding=UTF8")
         settings = ("listen_addresses=", f"unix_socket_directories={self.socket}", "unix_socket_permissions=0700")
         options = [part for setting in settings for part in ("-c", setting)]
-        self.process = subprocess.Popen(
-            [*self._as_owner(), self._bin / "postgres", "-D", self.data, *options], stdout=sys.stderr, stderr=sys.stderr
-        )
+        command = [*self._as_owner(), str(self._bin / "postgres"), "-D", str(self.data), *options]
         deadline = time.monotonic() + 60
-        while subprocess.call([self._bin / "pg_isready", "-q", "-h", self.socket, "-U", OWNER]):
-            if self.process.poll() is not None or time.monotonic() > deadline:
+        while True:
+            if self.process is None or self.process.poll() is not None:
+                # After a kill the one before may still be going; it is waited for.
+                self._forget_dead()
+                self.process = subprocess.Popen(command, stdout=sys.stderr, stderr=sys.stderr)
+            if not subprocess.call([self._bin / "pg_isready", "-q", "-h", self.socket, "-U", OWNER]):
+                break
+            if time.monotonic() > deadline:
                 raise Unusable(f"PostgreSQL did not start; its log is above, its data in {self.data}")
-            time.sleep(0.1)
+            time.sleep(0.5)
         have = self._run("psql", "-h", str(self.socket), "-U", OWNER, "-Atd", "postgres", "-c", _NAMES).decode().split()
         for name in DATABASES:
             if name not in have:
                 self._run("createdb", "-h", str(self.socket), "-U", OWNER, name)
+
+    def _forget_dead(self) -> None:
+        """Removes the lock of a killed server whom nobody buried: PostgreSQL takes a zombie's number for a live one."""
+        lock = self.data / "postmaster.pid"
+        try:
+            state = Path("/proc", lock.read_text().split()[0], "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return
+        if state == "Z":
+            lock.unlink()
 
     def uri(self, database: str) -> str:
         """The address of a database, for SQLAlchemy."""

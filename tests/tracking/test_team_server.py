@@ -117,6 +117,53 @@ def test_a_study_outlives_a_minute_without_its_server_and_a_killed_one(
         check_courses(run, cursor.fetchall())
 
 
+def test_two_hundred_runs_outlive_a_minute_without_the_server_and_a_killed_one(
+    team_server: Any, tmp_path: Path
+) -> None:
+    """200 runs of 30 epochs, two values an epoch, told at the pace of a study while the server is away."""
+    said: list[str] = []
+    tracker = Tracker(team_server.uri, spool=tmp_path / "spool", experiment="away", run="R", say=said.append)
+    tracker.start()
+    tracker.check()
+    told = threading.Event()
+
+    def tell() -> None:
+        for trial in range(200):
+            tracker.begin(f"t{trial}", f"t{trial}", {"vaetune.kind": "trial"}, {"arm": "a", "seed": trial}, 1)
+            for epoch in range(30):
+                ms = 1_000_000 * trial + epoch
+                tracker.metrics(f"t{trial}", [(name, trial + 1 / (epoch + 1), epoch, ms) for name in ("a", "b")])
+            tracker.end(f"t{trial}", "finished", 9)
+            told.wait(0.4)  # so that the 200 last longer than the outage
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    told.wait(5)
+    team_server.signal(signal.SIGSTOP)
+    time.sleep(OUTAGE_S)
+    team_server.signal(signal.SIGCONT)
+    told.wait(2)
+    team_server.kill()
+    team_server.start()
+    teller.join()
+    tracker.close("finished", timeout=240)
+    assert 1 <= sum("does not answer" in line for line in said) <= 2, said
+    assert not any("not all is in MLflow" in line for line in said), said
+    query = """SELECT t.value, m.key, m.step, m.value, m.timestamp, r.status FROM metrics m JOIN runs r USING (run_uuid)
+        JOIN experiments e USING (experiment_id) JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'vaetune.id'
+        WHERE e.name = 'away' AND r.lifecycle_stage = 'active'"""
+    with connect(team_server) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        rows = cursor.fetchall()
+    assert len(rows) == 200 * 30 * 2
+    assert {tuple(row) for row in rows} == {
+        (f"t{trial}", name, epoch, trial + 1 / (epoch + 1), 1_000_000 * trial + epoch, "FINISHED")
+        for trial in range(200)
+        for epoch in range(30)
+        for name in ("a", "b")
+    }
+
+
 def test_a_backup_restores(team_server: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SERVE), "backup", "--data", str(team_server.folder), "--to", str(tmp_path / "dumps")],

@@ -59,8 +59,8 @@ class Publisher:
 
     def picture(self, picture: Picture, key: str, step: int) -> None:
         """Shows a picture under `key` at a step, unless there is one."""
-        # MLflow's name of an image begins with its key, whose slashes are #, and its step.
-        begin = f"{key.replace('/', '#')}%step%{step}%"
+        # MLflow's name of an image begins with its key, whose slashes are ~, and its step.
+        begin = f"{key.replace('/', '~')}+step+{step}+"
         if any(name.startswith(begin) for name in self._images):
             return
 
