@@ -70,7 +70,14 @@ def throughput(sizes: Sequence[int]) -> Rows:
     with cluster.connected(None, request) as slots:
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="vaetune-bench-") as folder:
-                data = {"images": images, "labels": labels, "classes": 4, "storage": Storage(folder), "refit": False}
+                data = {
+                    "images": images,
+                    "labels": labels,
+                    "classes": 4,
+                    "storage": Storage(folder),
+                    "refit": False,
+                    "stall": 600.0,
+                }
                 phase = Trivial(size)
                 tuning.run(phase, data, Resources(), slots, lambda: False)
             (wall0, cpu0), (wall1, cpu1) = phase.arrived[9], phase.arrived[-1]
