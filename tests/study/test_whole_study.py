@@ -13,8 +13,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from vaetune.storage import Storage
 from vaetune.tables import Tables
@@ -170,6 +173,43 @@ def test_an_arm_equals_itself(finished: Path) -> None:
     replicates = tables(finished).read("replicates").pivot(index="replicate", columns="arm", values="test/error")
     assert (replicates["one"] == replicates["twin"]).all()
     assert (replicates["one"] != replicates["other"]).any()
+
+
+def test_the_verdicts_agree_with_an_independent_recomputation(finished: Path) -> None:
+    """From the predictions alone, by scipy and nothing of ours."""
+    shown = pd.read_csv(finished / "report" / "comparisons.csv").set_index("comparison")
+    assert len(shown) == 2
+    recomputed = recompute(finished, {"one − twin": ("one", "twin"), "one − other": ("one", "other")}, margin=0.02)
+    for name, row in recomputed.items():
+        assert shown.loc[name, ["difference", "se", "df"]].tolist() == pytest.approx(row[:3])
+        assert shown.loc[name, "verdict"] == row[3]
+
+
+def recompute(
+    run: Path, pairs: dict[str, tuple[str, str]], margin: float
+) -> dict[str, tuple[float, float, float, str]]:
+    """Difference, standard error, degrees of freedom and verdict of each pair of arms."""
+    table = tables(run).read("predictions").query("evaluation == 'mean'")
+    wrong = 1.0 - table.pivot(index="replicate_id", columns="example", values="correct").astype(float)
+    found: dict[str, tuple[float, float, float]] = {}
+    tests: dict[str, tuple[float, float]] = {}
+    for name, (a, b) in pairs.items():
+        d = np.subtract(*(wrong.filter(regex=f"^{arm}-rep", axis=0).sort_index().to_numpy() for arm in (a, b)))
+        (n, m), rest = d.shape, d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
+        ms = m * d.mean(1).var(ddof=1), n * d.mean(0).var(ddof=1), (rest**2).sum() / ((n - 1) * (m - 1))
+        total = ms[0] + max(ms[1] - ms[2], 0)
+        parts = ms[0] ** 2 / (n - 1) + (ms[1] ** 2 / (m - 1) + ms[2] ** 2 / ((n - 1) * (m - 1))) * (ms[1] > ms[2])
+        df = n - 1 if total == 0 else max(total**2 / parts, n - 1)
+        se = np.sqrt(total / (n * m))
+        found[name] = float(d.mean()), float(se), float(df)
+        t = (d.mean() / se, (margin - abs(d.mean())) / se) if se else (0.0, np.inf)
+        tests[name] = float(2 * stats.t.sf(abs(t[0]), df)), float(stats.t.sf(t[1], df))
+    differs, alike = (multipletests([p[i] for p in tests.values()], method="holm")[0] for i in (0, 1))
+    words = {(False, False): "undecided", (False, True): "equivalent", (True, True): "different, negligibly"}
+    return {
+        name: (*found[name], words.get((bool(x), bool(y)), "better" if found[name][0] < 0 else "worse"))
+        for name, x, y in zip(pairs, differs, alike, strict=True)
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -95,7 +95,28 @@ def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> Sequence[Table |
         "by t over replicates, conditional on the test set."
     )
     other = Table("secondary", "The declared comparisons by other metrics", table, shown, note)
-    return [Text(GAP + said), other, *_exploratory(found)]
+    return [Text(GAP + said), other, *_exploratory(found), *_sampling(found)]
+
+
+def _sampling(found: Evidence) -> list[Table]:
+    table = summaries.sampling(found)
+    if table.empty:
+        return []
+    samples = count(found.study["replication"]["samples"])
+    shown = {
+        "Arm": word("arm"),
+        "One pass at the mean, %": of("mean_pass", percent),
+        "Difference, points": of("difference", points),
+        "95 % interval": lambda r: interval(r["low"], r["high"]),
+        "p": of("p", p_value),
+        "p, Benjamini–Hochberg": of("p_adjusted", p_value),
+    }
+    note = (
+        f"Test error with the probabilities of {samples} noisy passes averaged, minus that of one pass at the "
+        "posterior mean; arms without noise at test time have no such difference. Exploratory; by t over replicates, "
+        "conditional on the test set."
+    )
+    return [Table("sampling", f"What averaging {samples} samples changes", table, shown, note)]
 
 
 def _exploratory(found: Evidence) -> list[Table]:

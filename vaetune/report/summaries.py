@@ -151,6 +151,31 @@ def exploratory(evidence: Evidence) -> tuple[str, pd.DataFrame]:
     return plain, table
 
 
+def sampling(evidence: Evidence) -> pd.DataFrame:
+    """One row an arm that is noisy at test time: error of k samples averaged minus that of one pass at the mean.
+
+    By t over replicates (searches, where there are three), conditional on the test set; Benjamini–Hochberg over the
+    table. Replicates that failed are left out.
+    """
+    rows = []
+    for arm in evidence.arms:
+        own = evidence.of(arm)
+        if "test/error_k" not in own:
+            continue
+        values = (own["test/error_k"] - own["test/error"]).to_numpy(float)
+        there = np.isfinite(values) & ~own["failed"].to_numpy()
+        kept = over_searches(values[there], evidence.search[there])
+        if len(kept) < 2 or not kept.any():
+            continue
+        estimate = statistics.over_rows(kept)
+        low, high = estimate.interval()
+        row = {"arm": arm, "mean_pass": own.loc[there, "test/error"].mean(), "difference": estimate.mean}
+        rows.append(row | {"low": low, "high": high, "p": estimate.p})
+    table = pd.DataFrame(rows, columns=["arm", "mean_pass", "difference", "low", "high", "p"])
+    table["p_adjusted"] = statistics.benjamini_hochberg(list(table["p"]))
+    return table
+
+
 def smaller_gaps(verdicts: Sequence[Verdict], secondary: pd.DataFrame) -> list[str]:
     """Names of comparisons whose train–test gap shrank while the test error did not fall."""
     gap = secondary[(secondary["metric"] == "gap/error") & (secondary["difference"] < 0)]
