@@ -9,6 +9,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from vaetune import elbo
+from vaetune.errors import UserError
 from vaetune.likelihoods import CATALOGUE
 from vaetune.models.configs import VAEConfig
 
@@ -47,13 +48,19 @@ def test_learned_sigma_begins_where_it_is_told_and_ends_at_its_floor() -> None:
     assert at == pytest.approx(peak, rel=1e-5)
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.1, 0.2])
+def test_a_floor_that_leaves_no_room_is_refused(floor: float) -> None:
+    with pytest.raises(UserError, match=r"model\.pixel_sigma = 0\.1"):
+        CATALOGUE["gaussian_learned"](VAEConfig(pixel_sigma=0.1, sigma_floor=floor))
+
+
 def test_constant_pixels_do_not_drive_learned_sigma_to_zero() -> None:
     """Adam on a pixel that never changes: the density ends at the floor's, finite, and so do the gradients."""
     likelihood = CATALOGUE["gaussian_learned"](VAEConfig())
-    out = torch.zeros(1, 2, requires_grad=True)
-    optimizer = torch.optim.Adam([out], lr=0.02)
+    out = torch.tensor([[0.5, 0.0]], requires_grad=True)  # its mean is found; what is left is σ
+    optimizer = torch.optim.Adam([out], lr=0.1)
     x = torch.full((1, 1), 0.5)
-    for _ in range(1500):
+    for _ in range(150):
         optimizer.zero_grad()
         loss = -likelihood.log_prob(x, out).sum()
         loss.backward()  # type: ignore[no-untyped-call]

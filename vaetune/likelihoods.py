@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetune import elbo
+from vaetune.errors import UserError
 from vaetune.models.configs import GenerativeConfig
 from vaetune.noise import Noise
 
@@ -69,6 +70,11 @@ class GaussianLearned(Likelihood):
 
     def __init__(self, config: GenerativeConfig) -> None:
         super().__init__()
+        if not 0 < config.sigma_floor < config.pixel_sigma:
+            raise UserError(
+                f"model.pixel_sigma = {config.pixel_sigma:g} is where σ begins and must be above model.sigma_floor = "
+                f"{config.sigma_floor:g}, which must be above 0"
+            )
         self.floor = config.sigma_floor
         self.offset = elbo.inverse_softplus(config.pixel_sigma - config.sigma_floor)
 
