@@ -24,6 +24,7 @@ from vaetune.study import Arm, Budget, DatasetConfig, Replication, Study, Superv
 from vaetune.study.console import Console
 from vaetune.study.members import GroupSpec
 from vaetune.study.phases import QueuePhase, SearchPhase, TooManyFailures, pack
+from vaetune.study.pipeline import Pipeline
 from vaetune.study.recorder import Entry, Recorder
 from vaetune.study.search import Search, score
 from vaetune.study.select import candidates
@@ -489,3 +490,43 @@ def test_pack_keeps_arms_and_phases_apart() -> None:
         ("select", {"svae"}, 2),
     ]
     assert pack([], 5) == []
+
+
+WANTED = ("search", "select", "replicate")
+
+
+def through(storage: Storage, seed: int, slots: int, unrest: float = 0.0, kills: Sequence[int] = ()) -> None:
+    """All phases in one go, the driver killed after each number of events in `kills`."""
+    rng = random.Random(seed)
+    for steps in (*kills, 10**6):
+        phase, _, recorder = open_search(STUDY, storage)
+        pipeline = Pipeline(STUDY, 0, WANTED, phase, recorder)
+        Cluster(pipeline, storage, rng, slots, unrest).run(steps)
+    assert pipeline.exhausted
+    recorder.flush()
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    storage = Storage(tmp_path_factory.mktemp("calm"))
+    through(storage, 0, slots=1)
+    return storage
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**32), slots=st.integers(1, 9), kills=st.lists(st.integers(0, 90), max_size=2))
+def test_the_phases_in_one_go_leave_the_same_tables_however_disturbed(
+    seed: int, slots: int, kills: list[int], tmp_path_factory: pytest.TempPathFactory, calm: Storage
+) -> None:
+    disturbed = Storage(tmp_path_factory.mktemp("disturbed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaetune.study.recorder.FLUSH_EVERY", -1.0)
+        through(disturbed, seed, slots, unrest=0.5, kills=kills)
+    found, expected = (tables(s)[0].drop(columns="group_id") for s in (disturbed, calm))
+    pd.testing.assert_frame_equal(found, expected)
+    budget, n = STUDY.budget, STUDY.replication.n
+    spent = expected.groupby(["arm", "phase"]).size()
+    for arm in STUDY.arms:
+        assert spent[arm.name].to_dict() == {
+            "search": budget.trials, "select": budget.top_k * budget.reseeds, "replicate": n
+        }  # fmt: skip
