@@ -22,6 +22,7 @@ from vaetune.tracking.parts import decodes, parts
 from vaetune.tracking.publisher import Publisher
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
