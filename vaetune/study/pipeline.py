@@ -86,7 +86,7 @@ def reseedings(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[
         number = rank[candidate.search] = rank.get(candidate.search, -1) + 1
         chosen = parse(study, candidate.config)
         for member in members.reseeded(study, root, arm, candidate.search, number, chosen):
-            entries.append(Entry(member, "select", f"fold{member.fold}", search=candidate.search, number=number))
+            entries.append(Entry(member, "select", "", f"fold{member.fold}", candidate.search, number))
     return entries
 
 
