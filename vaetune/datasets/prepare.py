@@ -104,10 +104,8 @@ def _new_map(path: Path, shape: tuple[int, ...]) -> _Map:
     return images
 
 
-def _decode_all(
-    recipe: Recipe, aside: Path, images: NDArray[np.uint8], chunk: int, jobs: int, progress: bool
-) -> dict[int, str]:
-    """Fills `images` but for the chunks in the journal; returns why each bad item is bad."""
+def _decode_all(recipe: Recipe, aside: Path, images: _Map, chunk: int, jobs: int, progress: bool) -> dict[int, str]:
+    """Fills the file of `images` but for the chunks in the journal; returns why each bad item is bad."""
     starts = range(0, len(recipe.items), chunk)
     journal = aside / "journal.jsonl"
     noted = _entries(journal)
@@ -135,14 +133,21 @@ def _decode_all(
     return {int(row): why for entry in done.values() for row, why in entry["bad"].items()}
 
 
-def _decode(recipe: Recipe, images: NDArray[np.uint8], start: int, chunk: int) -> dict[str, Any]:
+def _decode(recipe: Recipe, images: _Map, start: int, chunk: int) -> dict[str, Any]:
+    """Decodes one chunk into the file; its pages are written rather than touched, which costs a quarter."""
     bad = {}
-    for row, item in enumerate(recipe.items[start : start + chunk], start):
+    items = recipe.items[start : start + chunk]
+    block = np.zeros((len(items), *recipe.shape), np.uint8)
+    for i, item in enumerate(items):
         try:
-            images[row] = recipe.decode(recipe.source / item.path)
+            block[i] = recipe.decode(recipe.source / item.path)
         except UserError as error:
-            bad[row] = str(error)
-    return {"start": start, "crc": _crc(images[start : start + chunk]), "bad": bad}
+            bad[start + i] = str(error)
+    assert images.filename is not None
+    with Path(images.filename).open("r+b", buffering=0) as file:
+        file.seek(images.offset + start * block[:1].nbytes)
+        file.write(block.data)
+    return {"start": start, "crc": _crc(block), "bad": bad}
 
 
 def _finish(recipe: Recipe, aside: Path, images: _Map, bad: dict[int, str], stamp: str) -> None:

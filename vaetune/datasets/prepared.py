@@ -73,6 +73,10 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """The SHA-256 of the listing: files added, removed, renamed or changed since give another one."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.items).encode()).hexdigest()
 
     def stamp(self) -> str:
