@@ -82,6 +82,9 @@ def _connected(address: str, resources: Mapping[str, float], options: Mapping[st
                 ray.shutdown()
                 if _SLOW not in str(error) or not tries:
                     raise UserError(f"Ray did not start: {error}") from error
+    for name, module in list(sys.modules.items()):
+        if name.startswith("vaetune_study_"):  # a study file, which workers cannot import: its classes travel whole
+            ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         have = ray.cluster_resources()  # type: ignore[no-untyped-call]
         slots = min(math.floor(have.get(name, 0) / amount) for name, amount in resources.items() if amount)
