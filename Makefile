@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup study test check lock
+.PHONY: setup heavy study test check faults browser postgres bench lock
 
 setup: $(INSTALLED)
 
@@ -18,12 +18,32 @@ study: setup
 	$(BIN)/python -m vaetune.study regularizer_ablation $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict vaetune
+
+heavy: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group heavy --constraint requirements.lock
+
+browser: heavy
+	command -v chromium >/dev/null || { apt-get update && apt-get install -y chromium; }
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+postgres: heavy
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update && apt-get install -y postgresql; }
+	$(BIN)/python -m pytest -m postgres tests/tracking $(ARGS)
+
+faults: heavy
+	$(BIN)/python tests/faults/table.py
+	$(BIN)/python tests/faults/kills.py --kills 20
+
+bench: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench --constraint requirements.lock
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock:
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip --quiet install uv; }
