@@ -16,7 +16,7 @@ from vaetune.storage import Storage
 TABLES = {
     *("comparisons", "checks", "arms", "replicates", "sizes", "scores", "gaps", "scales", "curves", "secondary"),
     *("ledger", "published", "exploratory", "stopping", "expected", "winners_curse"),
-    *("each_replicate", "trials"),
+    *("each_replicate", "trials", "sampling"),
 }
 HOSTILE = '<script>alert("x")</script> **bold** [link](http://evil.example) | & _em_ snake_case\nnext line'
 
@@ -91,6 +91,7 @@ def test_the_markdown_has_its_sections_in_order(report: Path) -> None:
         "## Secondary metrics",
         "### The declared comparisons by other metrics",
         "### Every arm against svae",
+        "### What averaging 12 samples changes",
         "## Beyond the error",
         "## What the search spent",
         "### Trials and training time by arm",
