@@ -152,7 +152,13 @@ COMPANY = {
 
 @pytest.mark.usefixtures("both_routes")
 @given(data=st.data())
-@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 def test_a_member_has_the_same_bits_in_any_company(pool: Any, data: st.DataObject) -> None:
     draw = data.draw
     size = draw(st.integers(1, 40), "batch size")
