@@ -80,9 +80,7 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
     if "report" in wanted:
         from vaetune.report.render import render
 
-        started = time.monotonic()
         render(ex.storage)
-        ex.write_environment(wall_seconds={"report": round(time.monotonic() - started, 1)})
         console.note(f"report: {ex.storage.uri}/report/report.html")
     if "publish" in wanted:
         if options.tracking_uri is None:
