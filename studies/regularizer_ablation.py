@@ -189,8 +189,8 @@ DEFAULT = Study(
     dataset=DatasetConfig(name="fashion_mini", n_validation=1000),
     model=SupervisedVAEConfig(trunk=(256, 256), latents=64),
     training=TrainingConfig(ema=0.99),  # the same in every arm; what it adds to a verdict is less noise between seeds
-    space=shared(epochs=(10, 20, 40), batches=(128, 256), rates=(3e-4, 3e-3)),
-    budget=Budget(trials=14, audit=4, grace=3, reduction=3, top_k=2, reseeds=3),
+    space=shared(epochs=(10, 20, 30), batches=(128, 256), rates=(3e-4, 3e-3)),
+    budget=Budget(trials=12, audit=4, grace=3, reduction=3, top_k=2, reseeds=3),
     replication=Replication(n=10),
     margin=0.5,
 )
@@ -231,7 +231,7 @@ MNIST_1000 = replace(
     DEFAULT,
     dataset=DatasetConfig(name="mnist", n_train=1000, n_validation=2000),
     space=shared(epochs=(30, 60), batches=(64, 128), rates=(3e-4, 3e-3)),
-    budget=replace(DEFAULT.budget, grace=10),
+    budget=replace(DEFAULT.budget, trials=14, grace=10),
 )
 
 PRESETS = {"smoke": SMOKE, "default": DEFAULT, "mnist_1000": MNIST_1000, "paper": PAPER}
