@@ -39,12 +39,15 @@ class Tracked:
 
         if options.tracking_uri:
             ex.write_environment(tracking=interface(options.tracking_uri))
+        self._written = set(zip(before["own_id"], before["run_id"], strict=True))
 
     def write(self) -> None:
-        """The list is filled by the tracker's thread."""
-        new = self._new[:]
-        del self._new[: len(new)]
-        self._tables.append("runs", new)
+        """The list is filled by the tracker's thread, which tells of a run again when it replays its spool."""
+        taken = self._new[:]
+        del self._new[: len(taken)]
+        new = {(row["own_id"], row["run_id"]): row for row in taken}
+        self._tables.append("runs", [row for key, row in new.items() if key not in self._written])
+        self._written |= new.keys()
 
     def _on_run(self, own_id: str, run_id: str, experiment_id: str) -> None:
         self._new.append({"own_id": own_id, "run_id": run_id, "experiment_id": experiment_id})
