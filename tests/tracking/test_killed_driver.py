@@ -13,6 +13,11 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+TWINS = """
+SELECT t.value, count(*) FROM tags t JOIN runs r ON r.run_uuid = t.run_uuid
+WHERE t.key = 'vaetune.id' AND r.lifecycle_stage = 'active' GROUP BY t.value HAVING count(*) > 1
+"""
+
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -48,4 +53,5 @@ def test_a_killed_driver_leaves_no_twin_no_gap_and_nothing_running(
         check_courses(run, connection.execute(stored), trained_again=True)
         running = connection.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
         parents = connection.execute("SELECT count(*) FROM tags WHERE value = 'execution'").fetchone()[0]
-    assert (running, parents) == (0, 1)
+        twins = connection.execute(TWINS).fetchall()
+    assert (running, parents, twins) == (0, 1, [])

@@ -133,11 +133,9 @@ def test_a_killed_server_and_a_killed_driver(server: Any, make: Make, client: Cl
     console = Listening()
     second = make(server.uri, experiment="killed", say=console.say)
     tell(second, "a", range(95, 150))
-    assert console.waiting.wait(20)
     server.start()
     second.close("finished", timeout=30)
-    assert len(console) == 2
-    assert "answers again" in console[1]
+    assert console == []
     assert history(client(server.uri), "killed", "a") == expected(range(150))
     assert history(client(server.uri), "killed", "b") == expected(range(30))
     assert list((tmp_path / "spool").iterdir()) == []

@@ -69,6 +69,13 @@ def test_a_maximised_objective_is_sorted_downwards(study: dict[str, Any]) -> Non
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`val/elbo`", False)
 
 
+def test_replicates_that_label_nothing_are_shown_by_their_bounds(study: dict[str, Any]) -> None:
+    tags = about({**study, "objective": {"metric": "val/elbo", "direction": "maximize", "tie": "val/loss"}})
+    state = unpacked(tags["mlflow.sharedViewState.vaetune-replicates"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`test/neg_elbo`", True)
+    assert not any("error`" in column and "squared" not in column for column in state["selectedColumns"])
+
+
 def test_links_lead_to_the_views(study: dict[str, Any]) -> None:
     urls = links("http://me:secret@host:5001/", "42")
     for url in urls.values():

@@ -110,6 +110,8 @@ class Generative(Model):
     """A model that decodes images from a latent z with prior N(0, I). What is unconditional ignores labels y."""
 
     latents: int
+    conditional: ClassVar[bool] = False
+    """Whether `code` and `decode` have to be told the labels."""
 
     @abstractmethod
     def observed(self, x: Tensor, noise: Noise | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from vaetune.models.gaussian_vae import GaussianVAE
 @final
 class CVAE(GaussianVAE):
     """A bound of log p(x|y); the prior of z stays N(0, I) whatever the label, where the paper's may be learned."""
+
+    conditional: ClassVar[bool] = True
 
     def __init__(self, config: CVAEConfig, shape: tuple[int, ...], classes: int) -> None:
         super().__init__(config, shape, classes, context=classes)

@@ -68,7 +68,7 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
             continue
         best = load(ex, _best(finished, ex.study.objective), dataset)
         shown = {each["name"]: each for each in study["arms"]}[arm.name]
-        found = parts(best.model, best.images[:EXAMPLES])
+        found = parts(best.model, best.images[:EXAMPLES], best.labels[:EXAMPLES])
         release = Release(
             study=ex.study.name,
             arm=arm.name,
@@ -135,12 +135,13 @@ def _basis(study: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A replicate with its weights, its checkpoint's files, and validation images [N, C, H, W] of its split."""
+    """A replicate with its weights, its checkpoint's files, and images [N, C, H, W], labels [N] of its validation."""
 
     id: str
     model: Model
     files: Mapping[str, bytes]
     images: Tensor
+    labels: Tensor
 
     @property
     def parameters(self) -> int:
@@ -157,18 +158,19 @@ def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
     model.load_state_dict(checkpoint.weights)
     data, seed = configuration.dataset, checkpoint.config["seeds"]["split"]
     _, validation = split(development.labels, data.n_validation, data.n_train, seed)
-    images = torch.from_numpy(development.images[validation[:PICTURED]]).float() / 255
+    shown = validation[:PICTURED]
+    images, labels = (torch.from_numpy(part[shown]) for part in (development.images, development.labels))
     files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in ("config.json", "weights.safetensors")}
-    return Loaded(id, model.requires_grad_(False), files, images)
+    return Loaded(id, model.requires_grad_(False), files, images.float() / 255, labels.long())
 
 
 def _pictures(publisher: Publisher, ex: Execution, dataset: Dataset, arm: str) -> None:
     """What replicate 0 of an arm with a decoder made of the same images, epoch by epoch."""
     replicate = load(ex, replicate_id(arm, 0), dataset)
-    model, images = replicate.model, replicate.images
+    model, examples = replicate.model, (replicate.images, replicate.labels)
     if not decodes(model):
         return
     for epoch, weights in snapshots.read(ex.storage, replicate.id):
         model.load_state_dict(weights)
-        publisher.picture(pictures.reconstructions(model, images), f"{arm}/reconstruction", epoch)
-        publisher.picture(pictures.traversals(model, images), f"{arm}/traversal", epoch)
+        publisher.picture(pictures.reconstructions(model, *examples), f"{arm}/reconstruction", epoch)
+        publisher.picture(pictures.traversals(model, *examples), f"{arm}/traversal", epoch)

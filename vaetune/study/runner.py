@@ -21,12 +21,15 @@ from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.load import Loaded
 from vaetune.study.options import PHASES, Options
+from vaetune.tracking import address
 
 
 def run(loaded: Loaded, study: Study, options: Options) -> int:
     """Runs the study, or what is left of it, and returns the exit code; raises `UserError`."""
     if options.phase not in (None, PHASES[0]) and not options.resume:
         raise UserError(f"--phase {options.phase} works on an earlier execution: name it with --resume RUN")
+    if options.tracking_uri:
+        address.checked(options.tracking_uri)
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     info = dataset_info(study, dataset)
     left = None if options.resume else execution.unfinished(loaded, study, options, info)

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ROWS = {
+    "test/neg_elbo": "test −ELBO, nats",
+    "test/neg_iwae": "test −IWAE bound, nats",
+    "test/squared_error": "test squared error of a pixel",
     "test/nll": "test NLL, nats",
     "test/nll_scaled": "test NLL, temperature-scaled",
     "test/brier": "test Brier score",

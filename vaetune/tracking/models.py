@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from vaetune.tracking.parts import Part
 from vaetune.tracking.server import Server, load, translated
@@ -131,21 +131,25 @@ class Registry:
 
     def _save(self, path: Path, part: Part, run_id: str, model_id: str) -> None:
         mlflow = self._mlflow
-        example = part.example.numpy(force=True)
-        outputs = part.module(part.example).numpy(force=True)
-        spec = mlflow.types.TensorSpec
+        examples = {name: x.numpy(force=True) for name, x in part.examples.items()}
+        outputs = part.module(*part.examples.values()).numpy(force=True)
+        only = len(examples) == 1  # MLflow's generic loader takes one tensor without a name, or none at all
         signature = mlflow.models.ModelSignature(
-            *(mlflow.types.Schema([spec(np.dtype(a.dtype), (-1, *a.shape[1:]))]) for a in (example, outputs))
+            mlflow.types.Schema([self._spec(x, None if only else name) for name, x in examples.items()]),
+            mlflow.types.Schema([self._spec(outputs, None)]),
         )
         mlflow.pytorch.save_model(
             part.module,
             str(path),
             mlflow_model=mlflow.models.Model(run_id=run_id, model_id=model_id),
             signature=signature,
-            input_example=example,
+            input_example=next(iter(examples.values())) if only else tuple(examples.values()),
             # Given, because MLflow finds them by loading the model in another process, which takes half a minute.
             pip_requirements=[f"{name}=={_public(name)}" for name in ("torch", "numpy")],
         )
+
+    def _spec(self, batch: NDArray[Any], name: str | None) -> Any:
+        return self._mlflow.types.TensorSpec(batch.dtype, (-1, *batch.shape[1:]), name)
 
     def _crown(self, release: Release, version: Any) -> str:
         """Moves the alias to a better version; what is said of it."""

@@ -1,4 +1,4 @@
-"""What of a model is logged: a classifier, an encoder, a decoder, each a module of one tensor in and one out."""
+"""What of a model is logged: a classifier, an encoder, a decoder, each a module from tensors to one tensor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from vaetune.bottlenecks import Code
 from vaetune.models.base import Classifier, Generative, Model
 from vaetune.models.supervised_vae import SupervisedVAE
 
@@ -26,45 +27,49 @@ class Classify(nn.Module):
 
 
 class Encode(nn.Module):
-    """Images [B, C, H, W] in [0, 1] to posterior means [B, Z]."""
+    """Images [B, C, H, W] in [0, 1], and labels [B] where the model is conditional, to posterior means [B, Z]."""
 
     def __init__(self, model: Classifier | Generative) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.code(x).mu
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return coded(self.model, x, y).mu
 
 
 class Decode(nn.Module):
-    """Latents [B, Z] to the means of p(x|z), images [B, C, H, W]."""
+    """Latents [B, Z], and labels [B] where the model is conditional, to the means of p(x|z), images [B, C, H, W]."""
 
     def __init__(self, model: Decoding) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, z: Tensor) -> Tensor:
-        return decoded(self.model, z)
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return decoded(self.model, z, y)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One module, and a batch of more than one example of what it takes."""
+    """One module, and what it takes by name, a batch of more than one example of each."""
 
     module: nn.Module
-    example: Tensor
+    examples: dict[str, Tensor]
 
 
 @torch.no_grad()
-def parts(model: Model, images: Tensor) -> dict[str, Part]:
-    """The parts that this model has, by name; `images` [B, C, H, W] in [0, 1], B > 1, become the examples."""
+def parts(model: Model, images: Tensor, labels: Tensor) -> dict[str, Part]:
+    """The parts that this model has, by name.
+
+    `images` [B, C, H, W] in [0, 1] and `labels` int64 [B], B > 1, become the examples.
+    """
     found: dict[str, Part] = {}
+    told = {"y": labels} if isinstance(model, Generative) and model.conditional else {}
     if isinstance(model, Classifier):
-        found["classifier"] = Part(Classify(model), images)
+        found["classifier"] = Part(Classify(model), {"x": images})
     if isinstance(model, Classifier | Generative):
-        found["encoder"] = Part(Encode(model), images)
+        found["encoder"] = Part(Encode(model), {"x": images, **told})
     if decodes(model):
-        found["decoder"] = Part(Decode(model), model.code(images).z)
+        found["decoder"] = Part(Decode(model), {"z": coded(model, images, labels).z, **told})
     return found
 
 
@@ -73,8 +78,13 @@ def decodes(model: Model) -> TypeGuard[Decoding]:
     return isinstance(model, Generative) or (isinstance(model, SupervisedVAE) and model.config.decoder is not None)
 
 
-def decoded(model: Decoding, z: Tensor) -> Tensor:
-    """The mean of p(x|z) as images [B, C, H, W], for latents [B, Z]."""
+def coded(model: Classifier | Generative, x: Tensor, y: Tensor | None) -> Code:
+    """q(z|x) without noise, for images [B, C, H, W]; labels y [B] are for conditional models."""
+    return model.code(x, None, y) if isinstance(model, Generative) else model.code(x)
+
+
+def decoded(model: Decoding, z: Tensor, y: Tensor | None) -> Tensor:
+    """The mean of p(x|z) as images [B, C, H, W], for latents [B, Z]; labels y [B] are for conditional models."""
     if isinstance(model, Generative):
-        return model.decode(z)
-    return model.decode(z).sigmoid().reshape(len(z), *model.shape)
+        return model.decode(z, y)
+    return model.decode(z).sigmoid().reshape(-1, *model.shape)

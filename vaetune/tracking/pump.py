@@ -182,7 +182,8 @@ class Pump:
             if self._away:
                 with self._change:
                     self._away = ""
-                self._say(f"MLflow at {self._shown} answers again")
+                if self._ready:
+                    self._say(f"MLflow at {self._shown} answers again")
             return result
 
     def _wait(self, why: str, seconds: float) -> None:
@@ -191,7 +192,7 @@ class Pump:
             if first:
                 self._away_since = time.monotonic()
             self._change.notify_all()
-        if first:
+        if first and self._ready:  # before that it is `check` who says it
             self._say(f"MLflow at {self._shown} does not answer ({why}): values wait in {self._spool.path}")
         with self._change:
             deadline = self._deadline

@@ -26,7 +26,8 @@ TITLES = {
     REPLICATES: "Replicates: test metrics",
 }
 
-_TEST = ("test/error", "test/nll", "test/nll_scaled", "test/brier", "test/ece_scaled", "gap/error")
+_LABELS = ("test/error", "test/nll", "test/nll_scaled", "test/brier", "test/ece_scaled", "gap/error")
+_BOUNDS = ("test/neg_elbo", "test/neg_iwae", "test/reconstruction", "test/kl", "test/squared_error", "gap/neg_elbo")
 
 
 def about(study: Mapping[str, Any], report: tuple[str, str] | None = None) -> dict[str, str]:
@@ -106,13 +107,18 @@ def _views(objective: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     metric = f"metrics.`{objective['metric']}`"
     ascending = objective["direction"] == "minimize"
     both = ["tags.`vaetune.arm`", "tags.`vaetune.outcome`"]
-    test = [f"metrics.`{name}`" for name in _TEST]
+    test = [f"metrics.`{name}`" for name in _tests(objective)]
     return {
         # By a metric, because by time the parent run comes along, as an arm without a name.
         ARMS: _state("tags.`vaetune.charted` = 'true'", metric, ascending, both) | _curves(objective),
         TRIALS: _state("tags.`vaetune.kind` = 'trial'", metric, ascending, [*both, metric]),
-        REPLICATES: _state("tags.`vaetune.kind` = 'replicate'", "metrics.`test/error`", True, [*both, *test]),
+        REPLICATES: _state("tags.`vaetune.kind` = 'replicate'", test[0], True, [*both, *test]),
     }
+
+
+def _tests(objective: Mapping[str, Any]) -> tuple[str, ...]:
+    """The test metrics of classifiers or, where the study looks at something else, of models that only decode."""
+    return _LABELS if objective["metric"].replace("val/", "test/") in _LABELS else _BOUNDS
 
 
 def _state(runs: str, order: str, ascending: bool, columns: list[str]) -> dict[str, Any]:
@@ -139,7 +145,7 @@ def _curves(objective: Mapping[str, Any]) -> dict[str, Any]:
     sections = {"curves": "Mean curves on validation and training", "test": "Test metrics, means of the replicates"}
     plain = {"xAxisKey": "step", "scaleType": "linear", "lineSmoothness": 0}  # a smoothed mean leaves its own band
     lines = [_chart("LINE", "curves", metric) | plain | {"selectedMetricKeys": [metric]} for metric in courses]
-    bars = [_chart("BAR", "test", metric) for metric in _TEST]
+    bars = [_chart("BAR", "test", metric) for metric in _tests(objective)]
     return {
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "vaetune.arm"}]},
         "useGroupedValuesInCharts": True,
