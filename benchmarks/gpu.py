@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmarks import ours
 from vaetune.config import TrainingConfig
 from vaetune.datasets.base import Images
+from vaetune.datasets.batches import unit
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import Linear
 from vaetune.noise import Noise
@@ -64,8 +65,9 @@ class Step:
     def __call__(self) -> None:
         """Gather, forward, backward, Adam."""
         group = self.group
+        (images,) = group.pixels.batches(self.index, group.training.batch_size)
         with torch.autocast(group.device.type, torch.bfloat16, enabled=self.bf16):
-            terms = group.model.terms(group._pixels(self.index), self.targets, self.noise, 1.0)
+            terms = group.model.terms(unit(images), self.targets, self.noise, 1.0)
         loss = terms["loss"].float().mean(-1)
         grads = list(torch.autograd.grad(loss.sum(), self.parameters))
         self.count.add_(1)

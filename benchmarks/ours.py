@@ -12,6 +12,7 @@ from benchmarks.timing import Route
 from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
 from vaetune.convolutions import Convolution
 from vaetune.datasets.base import Images
+from vaetune.datasets.batches import pixels
 from vaetune.networks import Linear
 from vaetune.seeding import derive
 from vaetune.training import routes
@@ -26,8 +27,8 @@ def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: r
     labels = torch.from_numpy(data.labels.copy())
     classes = int(labels.max()) + 1
     split = Split(torch.arange(len(data)), labels, torch.arange(0))
-    images = torch.from_numpy(data.images.copy())
-    return Group(members, [split] * len(members), images.to(device), labels.to(device), classes, device)
+    images = pixels(data.images, device)
+    return Group(members, [split] * len(members), images, labels.to(device), classes, device)
 
 
 def weights(group: Group, member: int = 0) -> list[tuple[Tensor, Tensor]]:

@@ -41,3 +41,15 @@ def test_a_training_set_that_needs_the_first_fold_gets_it() -> None:
 def test_two_folds_must_fit() -> None:
     with pytest.raises(UserError, match="two validation folds of 50"):
         folded(LABELS, 50, None, 3, 1)
+
+
+def test_folds_with_groups_part_none_of_them_and_train_on_equally_many() -> None:
+    groups = np.arange(100) // 4
+    parts = [folded(LABELS, 20, None, seed, fold, groups) for seed in range(5) for fold in (0, 1)]
+    assert {(len(train), len(validation)) for train, validation in parts} == {(77, 20)}  # 100 − 20 − (4 − 1)
+    for train, validation in parts:
+        assert not set(groups[train]) & set(groups[validation])
+    for (_, first), (_, second) in zip(parts[::2], parts[1::2], strict=True):
+        assert not set(groups[first]) & set(groups[second])
+    with pytest.raises(UserError, match="two validation folds of 49 images that part no group"):
+        folded(LABELS, 49, None, 0, 1, groups)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaetune.datasets.splits import noisy_labels, split, stratified_order
+from vaetune.datasets.splits import noisy_labels, second_split, split, stratified_order
 from vaetune.errors import UserError
 
 labels_of_any_balance = st.lists(st.integers(1, 40), min_size=1, max_size=12).map(
@@ -122,13 +122,13 @@ def test_no_group_is_parted(groups: np.ndarray, data: st.DataObject) -> None:
     try:
         train, validation = split(labels, n_validation, None, seed, groups)
     except UserError as error:
-        assert "are left for training" in str(error)  # noqa: PT017 - either outcome is right, see the last assertion
+        assert "cannot split" in str(error)  # noqa: PT017 - either outcome is right, see the last assertion
         assert n_validation > len(groups) - np.bincount(groups).max(initial=0)
         return
     assert len(validation) == n_validation == len(set(validation.tolist()))
     assert not set(groups[train].tolist()) & set(groups[validation].tolist())
-    others = ~np.isin(groups, groups[validation])
-    assert sorted(train.tolist()) == np.flatnonzero(others).tolist()
+    spared = np.bincount(groups).max() - 1 if n_validation else 0  # so many images that any seed leaves them
+    assert len(train) == len(set(train.tolist())) == len(groups) - n_validation - spared
     few, same = split(labels, n_validation, 1, seed, groups)
     assert few.tolist() == train[:1].tolist()
     assert same.tolist() == validation.tolist()
@@ -149,3 +149,19 @@ def test_different_seeds_choose_different_groups() -> None:
 def test_more_than_the_other_groups_have_is_an_error() -> None:
     with pytest.raises(UserError, match=r"without parting groups .*: 10 images are left for training"):
         split(np.zeros(20, np.int64), 5, 12, 0, np.repeat([0, 1], 10))
+
+
+@given(groups_and_sizes, st.data())
+def test_the_second_split_validates_on_other_groups(groups: np.ndarray, data: st.DataObject) -> None:
+    n_validation = data.draw(st.integers(1, len(groups) - 1))
+    seed = data.draw(st.integers(0, 9))
+    try:
+        first, second = (which(groups % 3, n_validation, None, seed, groups) for which in (split, second_split))
+    except UserError:
+        # The groups of the first fold, and those that either fold had to spare, leave too few images.
+        assert 2 * n_validation + 2 * np.bincount(groups).max() > len(groups)
+        return
+    assert not set(groups[first[1]].tolist()) & set(groups[second[1]].tolist())
+    assert not set(groups[second[0]].tolist()) & set(groups[second[1]].tolist())
+    assert len(second[1]) == n_validation
+    assert len(second[0]) == len(first[0])

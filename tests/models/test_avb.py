@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.datasets import open_dataset
+from vaetune.datasets.batches import Resident
 from vaetune.implicit import Discriminator, ImplicitPosterior
 from vaetune.models.avb import AVB
 from vaetune.models.base import below, initialise
@@ -102,7 +103,7 @@ def test_four_points_divide_the_prior_among_themselves() -> None:
     training = TrainingConfig(epochs=100, batch_size=256, learning_rate=2e-3, beta1=0.5, schedule="cosine")
     member = Member("m", "a", Configuration(model=config, training=training, dataset=DatasetConfig()), Seeds(*[0] * 5))
     index = torch.arange(1024)
-    trained = Group([member], [Split(index, labels, index[:256])], images, labels, 4)
+    trained = Group([member], [Split(index, labels, index[:256])], Resident(images), labels, 4)
     for _ in range(100):
         (row,) = trained.run_epoch()
     assert row.metrics["val/elbo"] > -2.3  # −log 4 = −1.39 at best; −4·log 2 = −2.77 for a fair coin a pixel

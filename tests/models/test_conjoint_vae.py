@@ -8,6 +8,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.datasets import open_dataset
+from vaetune.datasets.batches import Resident
 from vaetune.errors import UserError
 from vaetune.models.base import initialise
 from vaetune.models.configs import ConjointVAEConfig
@@ -70,7 +71,7 @@ def test_on_the_toy_what_is_shared_stays_and_what_is_private_moves() -> None:
     training = TrainingConfig(epochs=60, batch_size=64, learning_rate=5e-3, penalty_warmup=20)
     member = Member("m", "a", Configuration(model=config, training=training, dataset=DatasetConfig()), Seeds(*[0] * 5))
     index = torch.arange(len(labels))
-    trained = Group([member], [Split(index, labels, index[:64])], images, labels, 4)
+    trained = Group([member], [Split(index, labels, index[:64])], Resident(images), labels, 4)
     for _ in range(60):
         trained.run_epoch()
     model = config.build(tuple(images.shape[1:]), 4)

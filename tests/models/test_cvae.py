@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
+from vaetune.datasets.batches import Resident
 from vaetune.errors import UserError
 from vaetune.models.base import initialise
 from vaetune.models.configs import Convolutions, CVAEConfig
@@ -40,7 +41,7 @@ def test_it_generates_by_label() -> None:
     )
     index = torch.arange(64)
     member = Member("m", "a", configuration, Seeds(0, 0, 0, 0, 0))
-    trained = Group([member], [Split(index, y, index[:0])], images, y, CLASSES)
+    trained = Group([member], [Split(index, y, index[:0])], Resident(images), y, CLASSES)
     for _ in range(120):
         trained.run_epoch()
     model = configuration.model.build(SHAPE, CLASSES)

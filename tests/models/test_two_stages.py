@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
+from vaetune.datasets.batches import Resident
 from vaetune.errors import UserError
 from vaetune.models.base import below, initialise
 from vaetune.models.configs import BranchedVAEConfig, Convolutions, SupervisedVAEConfig
@@ -27,7 +28,7 @@ def group(config: ModelConfig, epochs: int = 6) -> Group:
     labels = torch.arange(30) % 3
     settings = TrainingConfig(epochs=epochs, batch_size=8, learning_rate=1e-2)
     member = Member("m", "a", Configuration(model=config, training=settings, dataset=DatasetConfig()), Seeds(*[0] * 5))
-    return Group([member], [Split(torch.arange(20), labels[:20], torch.arange(20, 30))], images, labels, 3)
+    return Group([member], [Split(torch.arange(20), labels[:20], torch.arange(20, 30))], Resident(images), labels, 3)
 
 
 def test_the_decoder_trains_last_on_what_the_first_stage_left() -> None:

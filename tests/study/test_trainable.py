@@ -19,6 +19,7 @@ from vaetune.storage import Storage
 from vaetune.study import Arm, DatasetConfig, Replication, Study, SupervisedVAEConfig, TrainingConfig, members
 from vaetune.study import trainable as module
 from vaetune.study.members import GroupSpec
+from vaetune.study.pool import Pool
 from vaetune.study.trainable import GroupTrainable
 from vaetune.training import routes
 from vaetune.training.seeds import Member
@@ -107,7 +108,7 @@ def group(phase: str = "replicate", *configurations: Configuration, rungs: tuple
 def actor(spec: GroupSpec, storage: Storage, refit: bool = False) -> GroupTrainable:
     """A fresh worker that has been given the group."""
     made = GroupTrainable.__new__(GroupTrainable)
-    made.setup({"spec": spec}, images=IMAGES, labels=LABELS, classes=3, storage=storage, refit=refit, stall=60.0)
+    made.setup({"spec": spec}, pool=Pool(IMAGES, LABELS), classes=3, storage=storage, refit=refit, stall=60.0)
     return made
 
 

@@ -160,6 +160,7 @@ STUDY = textwrap.dedent(
     from vaetune.study import Arm, DatasetConfig, Replication, Resources, Study, SupervisedVAEConfig, TrainingConfig
     from vaetune.study import members, tuning
     from vaetune.study.members import GroupSpec
+    from vaetune.study.pool import Pool
 
 
     class Mortal(SupervisedVAE):
@@ -233,8 +234,7 @@ STUDY = textwrap.dedent(
 
     rng = np.random.default_rng(0)
     data = {
-        "images": rng.integers(0, 255, (96, 1, 4, 4), dtype=np.uint8),
-        "labels": np.arange(96) % 3,
+        "pool": Pool(rng.integers(0, 255, (96, 1, 4, 4), dtype=np.uint8), np.arange(96) % 3),
         "classes": 3,
         "storage": Storage(folder / "execution"),
         "refit": False,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig, override
+from vaetune.datasets.batches import Resident
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.training import routes
 from vaetune.training.environment import ENVIRONMENT
@@ -70,7 +71,7 @@ class Pool:
         return Split(order[: self.n], self.labels[order[: self.n]], order[self.n :])
 
     def group(self, *members: Member) -> Group:
-        return Group(members, [self.split(m) for m in members], self.images, self.labels, self.classes)
+        return Group(members, [self.split(m) for m in members], Resident(self.images), self.labels, self.classes)
 
     def train(self, *members: Member) -> dict[str, Trained]:
         """Every member trained to its end, by id."""

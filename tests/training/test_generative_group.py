@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
+from vaetune.datasets.batches import Resident
 from vaetune.models.configs import VAEConfig
 from vaetune.training.group import Group, Split
 from vaetune.training.seeds import Member, Seeds
@@ -21,7 +22,7 @@ def group(n: int, **training: object) -> Group:
     )
     members = [Member(f"m{i}", "a", configuration, Seeds(i, i, i, i, i)) for i in range(n)]
     split = Split(torch.arange(40), labels[:40], torch.arange(40, 60))
-    return Group(members, [split] * n, images, labels, 10)
+    return Group(members, [split] * n, Resident(images), labels, 10)
 
 
 def test_validation_is_the_mean_of_every_term_under_fixed_noise() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vaetune.bottlenecks import CATALOGUE
+from vaetune.datasets.batches import Resident
 from vaetune.models.base import Model, initialise
 from vaetune.noise import Noise
 from vaetune.seeding import derive
@@ -355,7 +356,7 @@ def test_labels_with_noise_are_learned_and_clean_ones_scored(pool: Any) -> None:
     split = world.split(member)
     wrong = Split(split.train, (split.targets + 1) % world.classes, split.validation)
     images, labels = world.images, world.labels
-    group = Group([member], [wrong], images, labels, world.classes)
+    group = Group([member], [wrong], Resident(images), labels, world.classes)
     (row,) = group.run_epoch()
     model = member.configuration.model.build(world.shape, world.classes)
     model.load_state_dict(group.ended["m0"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
+from vaetune.datasets.batches import Part, Resident, unit
 from vaetune.errors import UserError
 from vaetune.models.base import Model, Player, Stage, Task, below
 from vaetune.networks import Linear
@@ -65,7 +66,7 @@ def group(stages: str, members: int = 1, **training: object) -> Group:
     )
     split = Split(torch.arange(14), labels[:14], torch.arange(14, 20))
     named = [Member(f"m{i}", "a", configuration, Seeds(i, i, i, i, i)) for i in range(members)]
-    return Group(named, [split] * members, images, labels, 10)
+    return Group(named, [split] * members, Resident(images), labels, 10)
 
 
 def live(trained: Group) -> dict[str, Tensor]:
@@ -79,7 +80,8 @@ def test_players_step_as_two_optimizers_of_torch_would() -> None:
     right = torch.optim.Adam(model.right.parameters(), lr=0.5e-2)
     left = torch.optim.Adam(model.left.parameters(), lr=1e-2)
     order = trained._permutation(trained.members[0])
-    x, y = trained._pixels(trained.train[0])[order], trained.targets[0]
+    (pixels,) = Part(trained.pixels, trained.train[0][order]).split(len(order))
+    x, y = unit(pixels), trained.targets[0]
     for start in range(0, 14, 6):
         for optimizer, terms, steps in ((right, model.right_terms, 3), (left, model.terms, 1)):
             for _ in range(steps):

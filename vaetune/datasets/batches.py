@@ -5,6 +5,7 @@ interface, and give the same bytes in the same order:
 
     source = pixels(images.images, device)
     for batch in source.batches(index, size):      # index int64 [R, N] -> uint8 [R, size, C, H, W] on the device
+    for batch in Part(source, index[0]).split(size):   # uint8 [size, C, H, W]
 """
 
 from __future__ import annotations
@@ -37,6 +38,22 @@ class Pixels(Protocol):
 
     def batches(self, index: Tensor, size: int) -> Iterator[Tensor]:
         """The images at `index` int64 [R, N] in turn, uint8 [R, `size` or what is left, C, H, W] on the device."""
+
+
+@final
+class Part:
+    """Some of the images in a given order: has a length and, like a tensor, splits into batches."""
+
+    def __init__(self, source: Pixels, index: Tensor) -> None:
+        self.source, self.index = source, index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """The images in turn, uint8 [`size` or what is left, C, H, W] on the device."""
+        for batch in self.source.batches(self.index[None], size):
+            yield batch[0]
 
 
 @final
@@ -139,3 +156,8 @@ def shared(images: NDArray[np.uint8]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(images)
+
+
+def unit(images: Tensor) -> Tensor:
+    """Bytes as numbers in [0, 1], float32 of the same shape."""
+    return images.float().mul_(1 / 255)

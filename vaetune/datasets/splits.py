@@ -26,11 +26,11 @@ def split(
     every class has its share of the images, rounded up or down. `n_train=None` takes all that validation leaves.
 
     With `groups` int64 [N], no group is in both: validation takes whole groups in a random order, the last of them in
-    part if its size does not fit, and training a stratified order of the images of all other groups.
-    Raises `UserError` if there are not enough images.
+    part if its size does not fit, and training a stratified order of the images of all other groups; see `trained` for
+    what `n_train=None` takes then. Raises `UserError` if there are not enough images.
     """
     total = len(labels)
-    wanted = total - n_validation if n_train is None else n_train
+    wanted = trained(total, n_validation, n_train, groups)
     if n_validation < 0 or wanted < 1 or wanted + n_validation > total:
         asked = f"{'all other' if n_train is None else n_train} training and {n_validation} validation images"
         raise UserError(
@@ -39,24 +39,54 @@ def split(
     if groups is None:
         order = stratified_order(labels, seed)
         return order[:wanted], order[total - n_validation :]
-    others, validation = _whole_groups(groups, n_validation, seed)
-    if n_train is None:
-        wanted = len(others)
-    if not 0 < wanted <= len(others):
+    order = _group_order(groups, seed)
+    return _apart(labels, groups, order[total - n_validation :], wanted, seed)
+
+
+def second_split(
+    labels: NDArray[np.int64], n_validation: int, n_train: int | None, seed: int, groups: NDArray[np.int64]
+) -> tuple[Index, Index]:
+    """As `split` with groups, but validation takes the groups that come next in the same random order."""
+    order = _group_order(groups, seed)
+    rest = order[~np.isin(groups[order], groups[order[len(order) - n_validation :]])]
+    if len(rest) < n_validation:
         raise UserError(
-            f"cannot split {total} images into {wanted} training and {n_validation} validation images without parting "
-            f"groups (such as the images of one person): {len(others)} images are left for training"
+            f"two validation folds of {n_validation} images that part no group (such as the images of one person) do "
+            f"not fit: {len(rest)} images are left for the second; lower dataset.n_validation"
         )
-    return others[stratified_order(labels[others], seed)][:wanted], validation
+    wanted = trained(len(labels), n_validation, n_train, groups)
+    return _apart(labels, groups, rest[len(rest) - n_validation :], wanted, seed)
 
 
-def _whole_groups(groups: NDArray[np.int64], n: int, seed: int) -> tuple[Index, Index]:
-    """All images of the groups that are not touched, and n images of the others."""
+def trained(total: int, n_validation: int, n_train: int | None, groups: NDArray[np.int64] | None = None) -> int:
+    """How many images training takes: `n_train`, or all that validation leaves, where groups are whole with any seed.
+
+    Validation then touches at most one group more than it has room for, so the largest may be missing but for one.
+    """
+    if n_train is not None:
+        return n_train
+    largest = 1 if groups is None or not len(groups) else int(np.unique(groups, return_counts=True)[1].max())
+    return total - n_validation - (largest - 1 if n_validation else 0)
+
+
+def _group_order(groups: NDArray[np.int64], seed: int) -> Index:
+    """All images, group by group, the groups in a random order."""
     _, group = np.unique(groups, return_inverse=True)
     place = np.random.default_rng(seed).permutation(group.max(initial=-1) + 1)[group]
-    order = np.argsort(place, kind="stable")
-    chosen = order[len(order) - n :]
-    return np.flatnonzero(~np.isin(place, place[chosen])), chosen
+    return np.argsort(place, kind="stable")
+
+
+def _apart(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], validation: Index, wanted: int, seed: int
+) -> tuple[Index, Index]:
+    """Training images of the groups that validation does not touch, and the validation images."""
+    others = np.flatnonzero(~np.isin(groups, groups[validation]))
+    if not 0 < wanted <= len(others):
+        raise UserError(
+            f"cannot split {len(labels)} images into {wanted} training and {len(validation)} validation images without "
+            f"parting groups (such as the images of one person): {len(others)} images are left for training"
+        )
+    return others[stratified_order(labels[others], seed)][:wanted], validation
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> Index:

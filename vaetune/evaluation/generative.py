@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from vaetune import elbo
+from vaetune.datasets.batches import unit
 from vaetune.evaluation import metrics
+from vaetune.evaluation.replicate import Split
 from vaetune.models.base import Generative
 from vaetune.noise import Noise
-
-Split = tuple[Tensor, Tensor]
-"""Images, uint8 [N, C, H, W], and labels, int64 [N]."""
 
 _BATCH = 1000
 NOTHING = -1
@@ -75,9 +74,9 @@ def _squared_error(model: Generative, split: Split) -> Tensor:
     return torch.cat(distances).mean()
 
 
-def _batches(split: Split) -> Iterator[Split]:
-    for images, labels in zip(*(torch.split(part, _BATCH) for part in split), strict=True):
-        yield images.float().mul_(1 / 255), labels
+def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    for images, labels in zip(*(part.split(_BATCH) for part in split), strict=True):
+        yield unit(images), labels
 
 
 def _columns(bound: Tensor, y: Tensor) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from vaetune import elbo
+from vaetune.datasets.batches import Part, unit
 from vaetune.evaluation import metrics
 from vaetune.models.base import Classifier
 from vaetune.noise import Noise
 
-Split = tuple[Tensor, Tensor]
-"""Images, uint8 [N, C, H, W], and labels, int64 [N]."""
+Split = tuple[Tensor | Part, Tensor]
+"""Images, uint8 [N, C, H, W], of which there may be more than memory holds, and labels, int64 [N]."""
 
 _BATCH = 1000
 
@@ -91,7 +92,7 @@ def _scores(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _latent(model: Classifier, images: Tensor) -> dict[str, Tensor | float]:
+def _latent(model: Classifier, images: Tensor | Part) -> dict[str, Tensor | float]:
     codes = [model.code(x) for x in _batches(images)]
     mu = torch.cat([code.mu for code in codes])
     found: dict[str, Tensor | float] = {
@@ -107,7 +108,7 @@ def _latent(model: Classifier, images: Tensor) -> dict[str, Tensor | float]:
     return found
 
 
-def _sampled(model: Classifier, images: Tensor, samples: int, noise: Noise) -> Tensor:
+def _sampled(model: Classifier, images: Tensor | Part, samples: int, noise: Noise) -> Tensor:
     """Logits [N, C] of the probabilities averaged over `samples` noisy passes."""
 
     def total(x: Tensor) -> Tensor:
@@ -120,20 +121,20 @@ def _sampled(model: Classifier, images: Tensor, samples: int, noise: Noise) -> T
     return _collect(total, images)
 
 
-def _predict(model: Classifier, images: Tensor) -> Tensor:
+def _predict(model: Classifier, images: Tensor | Part) -> Tensor:
     return _collect(lambda x: model.predict(x).double(), images)
 
 
-def _collect(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _collect(function: Callable[[Tensor], Tensor], images: Tensor | Part) -> Tensor:
     out = torch.cat([function(x) for x in _batches(images)])
     if not out.isfinite().all():
         raise FloatingPointError("predictions are not finite")
     return out
 
 
-def _batches(images: Tensor) -> Iterator[Tensor]:
-    for batch in torch.split(images, _BATCH):
-        yield batch.float().mul_(1 / 255)
+def _batches(images: Tensor | Part) -> Iterator[Tensor]:
+    for batch in images.split(_BATCH):
+        yield unit(batch)
 
 
 def _columns(evaluation: str, logits: Tensor, y: Tensor) -> dict[str, Any]:

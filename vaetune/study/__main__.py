@@ -141,10 +141,12 @@ def _plan(study: Study, data_root: str | None, download: bool) -> int:
     table = costs(study)
     render_plan(study, table)
     from vaetune.datasets import open_dataset
+    from vaetune.datasets.splits import trained
     from vaetune.study.estimate import parameters, seconds_per_epoch
 
     data = open_dataset(study.dataset.name, Path(data_root) if data_root else None, download)
-    n_train = study.dataset.n_train or len(data.development()) - study.dataset.n_validation
+    wanted, pool = study.dataset, data.development()
+    n_train = trained(len(pool), wanted.n_validation, wanted.n_train, pool.groups)
     seconds = {arm.name: seconds_per_epoch(study, arm, data, n_train) for arm in study.arms}
     render_estimate(study, table, seconds, {arm.name: disk(study, arm, parameters(data)) for arm in study.arms})
     return 0

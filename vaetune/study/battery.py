@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vaetune import checkpoints
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset
-from vaetune.datasets.splits import noisy_labels, split
+from vaetune.datasets.batches import Part, unit
 from vaetune.errors import UserError
 from vaetune.evaluation import attacks, battery, outliers
 from vaetune.evaluation.battery import Row
@@ -22,7 +22,7 @@ from vaetune.models.base import Classifier
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
-from vaetune.study.evaluate import Images
+from vaetune.study.pool import Pool
 from vaetune.tables import Tables
 from vaetune.training import routes
 from vaetune.training.seeds import Member
@@ -30,8 +30,11 @@ from vaetune.training.seeds import Member
 PARTNERS = {"mnist": "fashion_mnist", "fashion_mnist": "mnist", "fashion_mini": "mnist"}
 """Images of the same shape and another kind."""
 
+EXAMINED = 10_000
+"""Images that the battery looks at at most: drawn once, the same for every replicate."""
+
 ATTACKED = 500
-"""Test images that are attacked: the first ones, the same for every replicate."""
+"""Test images that are attacked, likewise."""
 
 CHUNK = 5
 
@@ -60,6 +63,7 @@ def run(
     tables: Tables,
     replication: Replication,
     resources: Resources,
+    here: bool,
 ) -> None:
     """Measures a part ("default" or "full") on the replicates of which the table does not hold it yet."""
     table = tables.read("battery")
@@ -67,9 +71,8 @@ def run(
     todo = [member for member in members if member.id not in done]
     if not todo:
         return
-    development, test = dataset.development(), dataset.sealed_test()
-    development_ref = ray.put(Images(development.images, development.labels))
-    test_ref = ray.put(Images(test.images, test.labels))
+    development_ref = ray.put(Pool.of(dataset.development(), here))
+    test_ref = ray.put(Pool.of(dataset.sealed_test(), here))
     others_ref: Any = ray.put(dict(others))
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(measure)
     pending = [
@@ -86,8 +89,8 @@ def run(
 def measure(
     part: str,
     members: Sequence[Member],
-    development: Images,
-    test: Images,
+    development: Pool,
+    test: Pool,
     others: Others,
     storage: Storage,
     classes: int,
@@ -96,11 +99,12 @@ def measure(
     """Rows of the battery table; the last one of each replicate says that the part is whole."""
     routes.configure()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images, y = test.tensors(device)
-    x = images.float().mul_(1 / 255)
+    # In a random order: image folders come class by class.
+    drawn = np.random.default_rng(derive("battery")).permutation(len(test.labels))[:EXAMINED]
+    x, y = _some(test, drawn, device)
     out = []
     for member in members:
-        model = member.configuration.model.build(tuple(test.images.shape[1:]), classes)
+        model = member.configuration.model.build(tuple(x.shape[1:]), classes)
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         model.to(device)
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/battery/{part}"))
@@ -121,7 +125,7 @@ def _full(
     member: Member,
     x: torch.Tensor,
     y: torch.Tensor,
-    development: Images,
+    development: Pool,
     others: Others,
     classes: int,
     replication: Replication,
@@ -129,13 +133,17 @@ def _full(
 ) -> list[Row]:
     rows = outliers.detection(model, x, outliers.pixel_noise(x, generator), "noise")
     for name, images in others.items():
-        strange = torch.tensor(images, device=x.device).float().mul_(1 / 255)
+        strange = unit(torch.tensor(images, device=x.device))
         rows += outliers.detection(model, x, strange, name)
-    dataset, seeds = member.configuration.dataset, member.seeds
-    if dataset.label_noise:
-        held_out = 0 if replication.refit else dataset.n_validation
-        train, _ = split(development.labels, held_out, dataset.n_train, seeds.split)
-        seen, true = development.tensors(str(x.device), train)
-        given = torch.from_numpy(noisy_labels(development.labels[train], dataset.label_noise, classes, seeds.labels))
-        rows += battery.memorised(model, seen.float().mul_(1 / 255), given.to(x.device), true)
+    if member.configuration.dataset.label_noise:
+        train, _ = development.folded(member, replication.refit)
+        seen, true = _some(development, train[:EXAMINED], str(x.device))
+        given = torch.from_numpy(development.targets(member, train, classes)[:EXAMINED])
+        rows += battery.memorised(model, seen, given.to(x.device), true)
     return rows + attacks.robustness(model, x[:ATTACKED], y[:ATTACKED], replication.samples, generator)
+
+
+def _some(pool: Pool, index: NDArray[np.int64], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images in [0, 1] and their labels."""
+    (images,) = Part(pool.pixels(device), torch.from_numpy(index)).split(len(index))
+    return unit(images), torch.from_numpy(pool.labels[index]).to(device)

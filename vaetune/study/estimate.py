@@ -11,6 +11,7 @@ import torch
 
 from vaetune.config import Configuration
 from vaetune.datasets.base import Dataset
+from vaetune.datasets.batches import Resident
 from vaetune.study import Arm, Study
 from vaetune.study.members import searched
 from vaetune.study.space import combined, configuration, draws
@@ -42,7 +43,8 @@ def seconds_per_epoch(study: Study, arm: Arm, data: Dataset, n_train: int) -> fl
     labels = torch.randint(data.classes, (len(images),), generator=generator)
     validation = torch.randint(len(images), (study.dataset.n_validation,), generator=generator)
     member = searched(study, 0, arm, 0, 0, chosen)
-    group = Group([member], [Split(torch.arange(len(images)), labels, validation)], images, labels, data.classes)
+    split = Split(torch.arange(len(images)), labels, validation)
+    group = Group([member], [split], Resident(images), labels, data.classes)
     group.train_epoch()
     training, scoring = [], []
     for _ in range(3):

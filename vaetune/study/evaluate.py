@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaetune import checkpoints
-from vaetune.datasets.splits import noisy_labels, split
+from vaetune.datasets.batches import Part, Pixels
 from vaetune.errors import UserError
 from vaetune.evaluation import generative, replicate
 from vaetune.models.base import Classifier, Generative, Model
@@ -22,25 +21,11 @@ from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
 from vaetune.study.patience import Patience
+from vaetune.study.pool import Pool
 from vaetune.training import routes
 from vaetune.training.seeds import Member
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Images:
-    """One split as workers see it: uint8 [N, C, H, W] and int64 [N]."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def tensors(self, device: str, index: NDArray[np.int64] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The split, or a part of it, on a device."""
-        images, labels = (self.images, self.labels) if index is None else (self.images[index], self.labels[index])
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
 
 
 @dataclass(frozen=True)
@@ -89,8 +74,8 @@ def columns(chunk: Sequence[Measured]) -> dict[str, NDArray[Any]]:
 
 def evaluate(
     members: Sequence[Member],
-    development: Images,
-    test: Images,
+    development: Pool,
+    test: Pool,
     storage: Storage,
     classes: int,
     replication: Replication,
@@ -115,8 +100,8 @@ def evaluate(
 
 def _measure(
     members: Sequence[Member],
-    development: Images,
-    test: Images,
+    development: Pool,
+    test: Pool,
     storage: Storage,
     classes: int,
     replication: Replication,
@@ -125,25 +110,26 @@ def _measure(
     routes.configure()
     storage = storage.patient(Patience(_log.warning, lambda: False))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    on_test = test.tensors(device)
+    pixels, sealed = development.pixels(device), test.pixels(device)
+
+    def part(source: Pixels, index: NDArray[np.int64], labels: NDArray[np.int64]) -> replicate.Split:
+        return Part(source, torch.from_numpy(index)), torch.from_numpy(labels).to(device)
+
+    on_test = part(sealed, np.arange(len(test.labels)), test.labels.copy())
     out = []
     for member in members:
-        dataset = member.configuration.dataset
-        held_out = 0 if replication.refit else dataset.n_validation
-        train, validation = split(development.labels, held_out, dataset.n_train, member.seeds.split)
-        images, labels = development.tensors(device, train)
+        train, validation = development.folded(member, replication.refit)
         # The gap is taken on the labels that the member was trained on.
-        labels = torch.from_numpy(
-            noisy_labels(labels.numpy(force=True), dataset.label_noise, classes, member.seeds.labels)
-        )
-        model = member.configuration.model.build(tuple(development.images.shape[1:]), classes)
+        fitted = part(pixels, train, development.targets(member, train, classes))
+        held_out = part(pixels, validation, development.labels[validation])
+        model = member.configuration.model.build(pixels.shape[1:], classes)
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
         parameters = sum(p.numel() for p in model.parameters())
         try:
             metrics, predictions = _scores(
                 model.to(device),
-                ((images, labels.to(device)), development.tensors(device, validation), on_test),
+                (fitted, held_out, on_test),
                 replication.samples,
                 generator,
                 temperatures.get(member.arm),

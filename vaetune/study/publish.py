@@ -157,7 +157,7 @@ def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
     model = configuration.model.build(tuple(development.images.shape[1:]), dataset.classes)
     model.load_state_dict(checkpoint.weights)
     data, seed = configuration.dataset, checkpoint.config["seeds"]["split"]
-    _, validation = split(development.labels, data.n_validation, data.n_train, seed)
+    _, validation = split(development.labels, data.n_validation, data.n_train, seed, development.groups)
     shown = validation[:PICTURED]
     images, labels = (torch.from_numpy(part[shown]) for part in (development.images, development.labels))
     files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in ("config.json", "weights.safetensors")}

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vaetune import config
+from vaetune.datasets.splits import trained
 from vaetune.seeding import derive
 from vaetune.study import Objective
 from vaetune.study.board import Board
@@ -44,12 +47,13 @@ class Entry:
 class Data:
     """What the tracker needs to know of the study.
 
-    The digest and number of the development images, whether replicates are fitted on validation images too, and how
-    many replicates of an arm are charted.
+    The digest of the development images, how many of them there are and their groups, whether replicates are fitted on
+    validation images too, and how many replicates of an arm are charted.
     """
 
     digest: str
     images: int
+    groups: NDArray[np.int64] | None
     refit: bool
     charted: int
 
@@ -57,7 +61,7 @@ class Data:
         """The images that a member sees, for the tracker."""
         dataset = member.configuration.dataset
         held_out = 0 if self.refit and replicate else dataset.n_validation
-        n_train = self.images - held_out if dataset.n_train is None else dataset.n_train
+        n_train = trained(self.images, held_out, dataset.n_train, self.groups)
         return inputs.development(
             replace(dataset, n_validation=held_out),
             self.digest,

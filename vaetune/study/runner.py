@@ -15,6 +15,7 @@ from typing import Any
 
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset, digest
+from vaetune.datasets.splits import trained
 from vaetune.errors import UserError
 from vaetune.study import Study, cluster, execution, lock
 from vaetune.study.console import Console
@@ -58,16 +59,15 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
 def dataset_info(study: Study, dataset: Dataset) -> dict[str, Any]:
     """What the record says about the data; the test split is named, not read."""
     development = dataset.development()
-    n_train = study.dataset.n_train
-    left = len(development) - study.dataset.n_validation
+    wanted = study.dataset
     return {
-        "name": study.dataset.name,
+        "name": wanted.name,
         "digest": digest(development),
         "train": len(development),
         "test": dataset.test_size,
         "classes": dataset.classes,
-        "n_train": left if n_train is None else n_train,
-        "n_validation": study.dataset.n_validation,
+        "n_train": trained(len(development), wanted.n_validation, wanted.n_train, development.groups),
+        "n_validation": wanted.n_validation,
     }
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from vaetune import checkpoints
@@ -18,10 +17,11 @@ from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, battery, evaluate, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
-from vaetune.study.evaluate import Images, Measured
+from vaetune.study.evaluate import Measured
 from vaetune.study.execution import Execution
 from vaetune.study.phases import SearchPhase
 from vaetune.study.pipeline import Pipeline, replications
+from vaetune.study.pool import Pool
 from vaetune.study.recorder import Data, Recorder
 from vaetune.study.search import Search, score
 from vaetune.study.tracked import record
@@ -31,13 +31,17 @@ from vaetune.training.seeds import Member
 
 @dataclass
 class Stages:
-    """What both need. `slots` trials run at once; `interrupted` is asked between results."""
+    """What both need. `slots` trials run at once, all of them `here`, on this machine, or anywhere on a cluster.
+
+    `interrupted` is asked between results.
+    """
 
     execution: Execution
     dataset: Dataset
     root: int
     reproducible: bool
     slots: int
+    here: bool
     tracker: Tracker
     board: Board
     console: Console
@@ -56,7 +60,7 @@ class Stages:
         if study.budget.reseeds > 1:
             require_two(len(development), study.dataset.n_validation)
         digested = record(self.execution)["dataset_info"]["digest"]
-        data = Data(digested, len(development), study.replication.refit, charted(len(study.arms)))
+        data = Data(digested, len(development), development.groups, study.replication.refit, charted(len(study.arms)))
         recorder = Recorder(tables, self.tracker, self.console, study.objective, self.board, data)
         recorder.forget(self._damaged(recorder.ledger()))
         ledger = recorder.ledger()
@@ -70,8 +74,7 @@ class Stages:
             phase.take(row.trial_id, row.arm, row.search, score(study, final) if row.outcome == "finished" else None)
         self._announce(phases, ledger)
         shared = {
-            "images": np.ascontiguousarray(development.images),
-            "labels": development.labels,
+            "pool": Pool.of(development, self.here),
             "classes": self.dataset.classes,
             "storage": self.execution.storage,
             "refit": study.replication.refit,
@@ -108,8 +111,8 @@ class Stages:
         seen = [inputs.whole(study.dataset.name, digest(test), "test", len(test))]
         for chunk in evaluate.evaluate(
             ended,
-            Images(development.images, development.labels),
-            Images(test.images, test.labels),
+            Pool.of(development, self.here),
+            Pool.of(test, self.here),
             self.execution.storage,
             self.dataset.classes,
             study.replication,
@@ -132,7 +135,7 @@ class Stages:
         for part in parts:
             battery.run(
                 *(part, members, self.dataset, strange, self.execution.storage, tables),
-                *(study.replication, study.resources),
+                *(study.replication, study.resources, self.here),
             )
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:

@@ -9,25 +9,21 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from ray import tune
 
 from vaetune import checkpoints
 from vaetune.checkpoints import Checkpoint, CheckpointError
 from vaetune.config import digest, to_json
-from vaetune.datasets.folds import folded
-from vaetune.datasets.splits import noisy_labels
 from vaetune.storage import Storage
 from vaetune.study import snapshots
 from vaetune.study.members import GroupSpec, replicate_id
 from vaetune.study.patience import GaveUp, Patience
+from vaetune.study.pool import Pool
 from vaetune.study.watchdog import Watchdog
 from vaetune.tracking.parts import decodes
 from vaetune.training import routes
@@ -53,8 +49,7 @@ class GroupTrainable(tune.Trainable):
     def setup(  # type: ignore[override]  # the other arguments come from tune.with_parameters
         self,
         config: dict[str, Any],
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
+        pool: Pool,
         classes: int,
         storage: Storage,
         refit: bool,
@@ -63,11 +58,8 @@ class GroupTrainable(tune.Trainable):
         self.routes = routes.configure()
         self.watchdog = Watchdog(stall)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        with warnings.catch_warnings():
-            # The arrays are shared read-only with the other workers of this node; nothing here writes to them.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.images = torch.from_numpy(images).to(self.device)
-            self.labels = torch.from_numpy(labels).to(self.device)
+        self.pool, self.pixels = pool, pool.pixels(self.device)
+        self.labels = torch.from_numpy(pool.labels.copy()).to(self.device)  # a copy: what workers share is read-only
         self.classes, self.refit = classes, refit
         self.storage = storage.patient(Patience(_log.warning, lambda: False, WAIT, sleep=self._wait))
         self._begin(config["spec"])
@@ -112,7 +104,7 @@ class GroupTrainable(tune.Trainable):
         for epoch in sorted(states, reverse=True):
             together = [member for member, _ in states[epoch]]
             splits = [self._split(member) for member in together]
-            group = Group(together, splits, self.images, self.labels, self.classes, self.device)
+            group = Group(together, splits, self.pixels, self.labels, self.classes, self.device)
             if epoch:
                 group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
             self.groups.append(group)
@@ -129,11 +121,8 @@ class GroupTrainable(tune.Trainable):
         return found if found and found.config["identity"] == _identity(member) else None
 
     def _split(self, member: Member) -> Split:
-        dataset = member.configuration.dataset
-        labels = self.labels.cpu().numpy()
-        held_out = 0 if self.refit and self.spec.phase == "replicate" else dataset.n_validation
-        train, validation = folded(labels, held_out, dataset.n_train, member.seeds.split, member.fold)
-        targets = noisy_labels(labels[train], dataset.label_noise, self.classes, member.seeds.labels)
+        train, validation = self.pool.folded(member, self.refit and self.spec.phase == "replicate")
+        targets = self.pool.targets(member, train, self.classes)
         return Split(torch.from_numpy(train), torch.from_numpy(targets), torch.from_numpy(validation))
 
     def step(self) -> dict[str, Any]:
@@ -219,7 +208,7 @@ class GroupTrainable(tune.Trainable):
             "configuration": to_json(member.configuration),
             "identity": _identity(member),
             "seeds": asdict(member.seeds),
-            "shape": list(self.images.shape[1:]),
+            "shape": list(self.pixels.shape[1:]),
             "classes": self.classes,
             "epoch": numbers["epoch"],
             "numbers": dict(numbers),

@@ -40,7 +40,8 @@ def train(
                 ex.tables = Tables(ex.storage)
                 board = Board(beside(ex) / "tensorboard" if options.tensorboard else None)
                 stages = Stages(
-                    ex, dataset, options.seed, options.reproducible, slots, tracker, board, console, interrupted
+                    *(ex, dataset, options.seed, options.reproducible, slots, not options.address),
+                    *(tracker, board, console, interrupted),
                 )
                 for name, work in _work(phases, stages, options):
                     started = time.monotonic()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaetune.config import architecture
+from vaetune.datasets.batches import Pixels, unit
 from vaetune.errors import UserError
 from vaetune.models.base import Model, Stage, initialise
 from vaetune.noise import Noise
@@ -56,14 +57,14 @@ class Best:
 class Group:
     """Trains members that share architecture, data pool and device; the same numbers whoever trains beside whom.
 
-    `images` is uint8 [N, C, H, W] and `labels` int64 [N], on `device`. Members leave the stack as they end.
+    `pixels` gives images [C, H, W] on `device`, and `labels` is int64 [N] there. Members leave the stack as they end.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
         splits: Sequence[Split],
-        images: Tensor,
+        pixels: Pixels,
         labels: Tensor,
         classes: int,
         device: str = "cpu",
@@ -72,11 +73,11 @@ class Group:
             raise ValueError("members of one group must share their architecture")
         self.members = list(members)
         self.device = torch.device(device)
-        self.images, self.labels, self.classes = images, labels, classes
+        self.pixels, self.labels, self.classes = pixels, labels, classes
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
         self.criterion = scores.criterion(self.model)
-        self.model.check(images, labels)
+        self.model.check(torch.empty(0, *pixels.shape[1:]), labels)  # no image is read to learn their shape
         self._check_stages()
         self._splits(splits)
         self.epoch = self.steps = 0
@@ -87,7 +88,7 @@ class Group:
         self.ended: dict[str, dict[str, Tensor]] = {}
 
     def _fresh(self, member: Member) -> Model:
-        model = member.configuration.model.build(tuple(self.images.shape[1:]), self.classes)
+        model = member.configuration.model.build(self.pixels.shape[1:], self.classes)
         initialise(model, member.seeds.initial)
         return model.to(self.device)
 
@@ -239,8 +240,9 @@ class Group:
         first_bad = torch.full((len(self.members),), -1, device=self.device)
         parameters = [p.detach() for p in self.model.parameters()]
         self.turns.give(self.model)
-        for step, start in enumerate(range(0, index.shape[1], size)):
-            x, y = self._pixels(index[:, start : start + size]), targets[:, start : start + size]
+        labelled = targets.split(size, 1)  # type: ignore[no-untyped-call]
+        for step, (images, y) in enumerate(zip(self.pixels.batches(index, size), labelled, strict=True)):
+            x = unit(images)
             for player, adam in self.turns:
                 if not self.turns.alone:
                     self.turns.give(self.model, player)
@@ -266,12 +268,6 @@ class Group:
         """A stream for this epoch: an epoch is a function of weights, moments and its number, so resuming is exact."""
         return torch.Generator(device or self.device).manual_seed(derive(f"{seed}/{self.epoch}"))
 
-    def _pixels(self, index: Tensor) -> Tensor:
-        """Images [R, B, C, H, W] in [0, 1]."""
-        # Rows of bytes are copied whole: indexing images of several dimensions goes number by number, ten times slower.
-        rows = self.images.flatten(1).index_select(0, index.flatten())
-        return rows.view(*index.shape, *self.images.shape[1:]).float().mul_(1 / 255)
-
     def validate(self) -> list[dict[str, float]]:
         """The scores of every member on its own validation images, of the weights that would be reported."""
         if not self.validation.shape[1]:
@@ -279,7 +275,11 @@ class Group:
         with self._scored(), torch.inference_mode():
             seeds = [derive(f"{m.seeds.noise}/val") for m in self.members]  # the same noise after every epoch
             noise = Noise([torch.Generator(self.device).manual_seed(seed) for seed in seeds])
-            parts = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
-            rows = scores.validate(self.model, [(self._pixels(p), self.labels[p]) for p in parts], noise)
+            rows = scores.validate(self.model, self._held_out, noise)
         columns = {name: values.tolist() for name, values in rows.items()}
         return [{name: values[r] for name, values in columns.items()} for r in range(len(self.members))]
+
+    def _held_out(self) -> Iterator[scores.Batch]:
+        parts = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
+        for images, part in zip(self.pixels.batches(self.validation, 1000), parts, strict=True):
+            yield unit(images), self.labels[part]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -20,11 +20,14 @@ def criterion(model: Model) -> str:
     return "val/nll" if isinstance(model, Classifier) else "val/loss"
 
 
-def validate(model: Model, batches: Sequence[Batch], noise: Noise) -> dict[str, Tensor]:
-    """The scores [R]: a classifier's of its predictions; of any other, and of what decodes, the mean loss terms."""
-    found = _classified(model, batches) if isinstance(model, Classifier) else {}
+def validate(model: Model, batches: Callable[[], Iterable[Batch]], noise: Noise) -> dict[str, Tensor]:
+    """The scores [R]: a classifier's of its predictions; of any other, and of what decodes, the mean loss terms.
+
+    `batches` reads the images anew whenever it is called: there may be too many of them to keep.
+    """
+    found = _classified(model, batches()) if isinstance(model, Classifier) else {}
     if isinstance(model, Generative) or not isinstance(model, Classifier):
-        found |= _mean_terms(model, batches, noise)
+        found |= _mean_terms(model, batches(), noise)
     return found
 
 
