@@ -8,6 +8,9 @@ are declared below.
     python -m vaetune.study regularizer_ablation --preset smoke    digits, a minute: does everything work?
     python -m vaetune.study regularizer_ablation --preset paper    the MNIST network of Alemi et al. (2017), for GPUs
     python -m vaetune.study regularizer_ablation --preset mnist_1000    1,000 real digits (needs MNIST)
+    python -m vaetune.study regularizer_ablation --preset n_train       five arms on 100 to 4,000 images
+    python -m vaetune.study regularizer_ablation --preset label_noise   the same with up to 60 % wrong labels
+    python -m vaetune.study regularizer_ablation --preset mnist_n_train    100 to 50,000 real digits, for GPUs
 
 Expected: the variational layer beats the plain network by a point or two on few images; how much of that a
 deterministic penalty or another regularizer also gives is the question. See the README for what was found.
@@ -29,6 +32,7 @@ from vaetune.study import (
     SupervisedVAEConfig,
     TrainingConfig,
 )
+from vaetune.study.axes import cross
 
 
 def shared(epochs: tuple[int, ...], batches: tuple[int, ...], rates: tuple[float, float]) -> Space:
@@ -234,4 +238,38 @@ MNIST_1000 = replace(
     budget=replace(DEFAULT.budget, trials=14, grace=10),
 )
 
-PRESETS = {"smoke": SMOKE, "default": DEFAULT, "mnist_1000": MNIST_1000, "paper": PAPER}
+# Where on an axis of the data do the arms part? The plain network, the variational layer and the two parts of it that
+# have a scale, and the regularizer that most people would use instead.
+_CROSSED = ("deterministic_wide", "compression_only", "fixed_noise_penalty", "svae", "dropout")
+AXIS = replace(
+    DEFAULT,
+    arms=tuple(arm for arm in ARMS if arm.name in _CROSSED),
+    comparisons=(
+        COMPARISONS[0],
+        COMPARISONS[1],
+        Comparison(
+            name="svae − dropout",
+            question="Does the variational layer beat dropout?",
+            weights=(("svae", 1), ("dropout", -1)),
+        ),
+    ),
+    space=shared(epochs=(30, 60), batches=(32, 64), rates=(3e-4, 3e-3)),  # few images make few steps an epoch
+    budget=Budget(trials=10, audit=4, grace=10, reduction=3, top_k=2, reseeds=2),
+)
+N_TRAIN = cross(AXIS, "dataset.n_train", (100, 400, 1600, 4000))
+LABEL_NOISE = cross(AXIS, "dataset.label_noise", (0.0, 0.2, 0.4, 0.6))
+MNIST_N_TRAIN = cross(
+    replace(AXIS, dataset=DatasetConfig(name="mnist", n_validation=10_000)),
+    "dataset.n_train",
+    (100, 300, 1000, 3000, 10_000, 50_000),
+)
+
+PRESETS = {
+    "smoke": SMOKE,
+    "default": DEFAULT,
+    "mnist_1000": MNIST_1000,
+    "n_train": N_TRAIN,
+    "label_noise": LABEL_NOISE,
+    "mnist_n_train": MNIST_N_TRAIN,
+    "paper": PAPER,
+}

@@ -11,6 +11,7 @@ import pandas as pd
 from vaetune.report import battery, comparisons, costs, figures, links, summaries
 from vaetune.report.arm_tables import GAP, LABELS, arm_blocks
 from vaetune.report.audit_tables import audit_blocks
+from vaetune.report.axes import axis_blocks
 from vaetune.report.battery_tables import battery_blocks
 from vaetune.report.comparisons import Verdict
 from vaetune.report.contrasts import contrasts
@@ -25,8 +26,10 @@ def compose(found: Evidence) -> Document:
     """The report of an execution."""
     verdicts = comparisons.judge(contrasts(found), found.errors, found.search, found.margin)
     by_arm, spent = summaries.arms(found), costs.ledger(found)
+    along = axis_blocks(found, by_arm, verdicts)
     sections = [
         Section("verdicts", "Verdicts", verdict_blocks(verdicts)),
+        *([Section("axis", "Where the arms part", along)] if along else []),
         Section("flags", "Flags", _flags([*costs.flags(found, spent), *battery.collapsed(found)])),
         Section("arms", "The arms", arm_blocks(found, by_arm)),
         Section("curves", "Learning curves", _curves(summaries.curves(found))),

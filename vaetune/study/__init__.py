@@ -41,7 +41,8 @@ class Arm:
 
     `contains_plain` says whether the space holds the plain arm as a limit. `stream` names the arm's own random
     streams of search (default: its name); `replicate_stream` is empty in a paired study: replicate i then shares
-    split, batch order and shared initialisation with replicate i of every other arm.
+    split, batch order and shared initialisation with replicate i of every other arm. Where `vaetune.study.axes` has
+    crossed a study, `base` is the arm's name before and `at` its place on the axes.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Arm:
     contains_plain: bool = True
     stream: str = ""
     replicate_stream: str = ""
+    base: str = ""
+    at: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +121,14 @@ class Comparison:
     """A contrast declared in advance: Σ weight · mean test error of the arm, e.g. {"svae": 1, "deterministic": −1}.
 
     A `BestOf` in place of a name is resolved from validation scores. Negative values favour the arms with weight +1.
+    `base` and `at` are as an arm's.
     """
 
     name: str
     question: str
     weights: tuple[tuple[str | BestOf, float], ...]
+    base: str = ""
+    at: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,6 +170,8 @@ def resolved(
                 "contains_plain": arm.contains_plain,
                 "stream": arm.stream,
                 "replicate_stream": arm.replicate_stream,
+                "base": arm.base,
+                "at": dict(arm.at),
                 "space": describe(combined(study, arm)),
             }
             for arm in study.arms
@@ -178,6 +180,8 @@ def resolved(
             {
                 "name": comparison.name,
                 "question": comparison.question,
+                "base": comparison.base,
+                "at": dict(comparison.at),
                 "weights": [
                     [["best_of", list(who.arms)] if isinstance(who, BestOf) else who, weight]
                     for who, weight in comparison.weights
