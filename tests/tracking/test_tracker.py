@@ -18,7 +18,7 @@ import pytest
 from vaetune.errors import UserError
 from vaetune.tracking import Tracker, address
 from vaetune.tracking import pump as pump_module
-from vaetune.tracking.server import load, translated
+from vaetune.tracking.server import Server, load, translated
 from vaetune.tracking.spool import Spool
 
 Make = Callable[..., Tracker]
@@ -197,6 +197,26 @@ def test_two_studies_at_once_on_a_fresh_database(tmp_path: Path, client: Client)
     for run in ("R1", "R2"):
         assert found[f"{run}-a"].data.tags["mlflow.parentRunId"] == found[run].info.run_id
         assert len(client(uri).get_metric_history(found[f"{run}-a"].info.run_id, "loss")) == 100
+
+
+def test_a_run_that_is_replaced_does_not_stay_running(uri: str, make: Make, client: Client) -> None:
+    tracker = make(uri)
+    tracker.check()
+    tracker.begin("a", "a", {"vaetune.kind": "trial"}, {"lr": 1}, 1)
+    tracker.begin("a", "a", {"vaetune.kind": "trial"}, {"lr": 2}, 2)
+    tracker.close("finished")
+    experiment = client(uri).get_experiment_by_name("study").experiment_id
+    (gone,) = client(uri).search_runs([experiment], run_view_type=load().entities.ViewType.DELETED_ONLY)
+    assert (gone.info.status, gone.data.params) == ("KILLED", {"lr": "1"})
+    assert deleted_again(uri, gone.info.run_id) == "deleted"
+
+
+def deleted_again(uri: str, run_id: str) -> str:
+    """As after an answer that went unheard."""
+    server = Server(uri)
+    server.open("study", lambda: "")
+    server.delete(run_id)
+    return str(server.client.get_run(run_id).info.lifecycle_stage)
 
 
 def test_odd_names_and_long_values_arrive(uri: str, make: Make, client: Client) -> None:

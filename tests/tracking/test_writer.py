@@ -332,6 +332,14 @@ def test_a_member_that_begins_anew_with_other_parameters_has_a_run_of_its_own(de
     assert desk.told[-1] == ("a", run_id, "1")
 
 
+def test_parameters_that_a_kill_cut_short_are_completed(desk: Desk) -> None:
+    desk.writer.write([begin("a", lr=1)])
+    again = Desk(desk.server, known={"R": "id0", "a": "id1"})
+    again.writer.write([begin("a", lr=1, beta=2), metrics("a", ("loss", 3.0, 0, 5))])
+    assert set(desk.server.runs) == {"id0", "id1"}
+    assert desk.server.of("params")[-1] == {"lr": 1, "beta": 2}
+
+
 def test_inputs_go_to_their_run(desk: Desk) -> None:
     seen = whole("digits", "a" * 64, "test", 360)
     desk.writer.write([begin("a"), ["inputs", "a", [seen.event()]]])

@@ -145,9 +145,11 @@ class Server:
             self.client.set_terminated(run_id, status=status, end_time=time_ms)
 
     def delete(self, run_id: str) -> None:
-        """Moves a run to MLflow's bin."""
+        """Ends a run and moves it to MLflow's bin; one that is there already stays as it is."""
         with translated():
-            self.client.delete_run(run_id)
+            if self.client.get_run(run_id).info.lifecycle_stage == "active":
+                self.client.set_terminated(run_id, status="KILLED")
+                self.client.delete_run(run_id)
 
     def params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Logs parameters: the same ones again are fine, others under the same name are `Refused`."""

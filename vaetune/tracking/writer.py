@@ -122,7 +122,8 @@ class Writer:
             "mlflow.parentRunId": self._ids[self._run],
         }
         texts = {limits.name(key): limits.value(item, limits.PARAM) for key, item in params.items()}
-        if texts and self._params.get(own_id) not in (None, {}, texts):
+        # Some may be missing there: parameters are written in several calls, between which a driver can be killed.
+        if texts and any(texts.get(key) != text for key, text in self._params.get(own_id, {}).items()):
             self._replace(own_id)
         self._params[own_id] = texts or self._params.get(own_id, {})
         if own_id not in self._ids:
