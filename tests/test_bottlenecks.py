@@ -191,3 +191,27 @@ def test_every_member_has_numbers_of_its_own(name: str) -> None:
             assert (a is None) == (b is None)
             if a is not None:
                 torch.testing.assert_close(a[r], b)
+
+
+@pytest.mark.parametrize("name", ["gaussian_log", "gaussian_log_squared"])
+def test_the_exponential_form_begins_at_the_configurations_sigma(name: str) -> None:
+    bottleneck = built(name)
+    with torch.no_grad():
+        bottleneck.rho.weight.zero_()
+        bottleneck.rho.bias.zero_()
+    code = bottleneck(features(BATCH), noise())
+    assert code.sigma.unique().tolist() == [pytest.approx(0.2)]
+    torch.testing.assert_close(code.z, code.mu + 0.2 * epsilon())
+
+
+def test_the_exponential_form_has_the_exact_kl() -> None:
+    code = built("gaussian_log")(features(BATCH), None)
+    kl = kl_divergence(Normal(code.mu, code.sigma), Normal(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(code.penalty, kl)
+
+
+def test_the_misprinted_penalty_has_the_square_of_log_sigma() -> None:
+    code = built("gaussian_log_squared")(features(BATCH), None)
+    s = code.sigma.log()
+    torch.testing.assert_close(code.penalty, -0.5 * (1 + s**2 - code.mu**2 - torch.exp(s**2)).sum(-1))
+    assert not torch.allclose(code.penalty, built("gaussian_log")(features(BATCH), None).penalty)

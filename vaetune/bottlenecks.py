@@ -6,6 +6,7 @@ One interface: features h [..., B, H] and noise (None: the posterior mean) to a 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol
 
@@ -153,6 +154,41 @@ class Gaussian(Bottleneck):
         return Code(_perturb(mu, sigma, noise), mu, sigma, kl_normal(mu, sigma))
 
 
+class LogGaussian(Bottleneck):
+    """The variational layer in the other common form: z = μ + σ·ε with σ = exp(s), s the head's number.
+
+    s = 0 from the head gives the configuration's initial σ.
+    """
+
+    def __init__(self, features: int, config: Latents) -> None:
+        super().__init__(features, config)
+        self.rho = Linear(features, config.latents)
+        self.offset = math.log(config.initial_sigma)
+
+    def parts(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and s = log σ, [..., B, Z]."""
+        return self.mu(h), self.rho(h) + self.offset
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu, s = self.parts(h)
+        sigma = s.exp()
+        return Code(_perturb(mu, sigma, noise), mu, sigma, 0.5 * (mu.square() + (2 * s).exp() - 1 - 2 * s).sum(-1))
+
+
+class LogSquaredGaussian(LogGaussian):
+    """A slip that has been published as code: (log σ)² where the KL has 2·log σ.
+
+    Its penalty is −½ Σ [1 + s² − μ² − exp(s²)], which is *not* a KL divergence. It too is least at μ = 0 and σ = 1, and
+    pulls σ there from both sides alike, with fourth powers of s where the KL has squares.
+    """
+
+    def forward(self, h: Tensor, noise: Noise | None) -> Code:
+        mu, s = self.parts(h)
+        square = s.square()
+        sigma = s.exp()
+        return Code(_perturb(mu, sigma, noise), mu, sigma, 0.5 * (mu.square() + square.exp() - 1 - square).sum(-1))
+
+
 def _perturb(mu: Tensor, sigma: Tensor, noise: Noise | None) -> Tensor:
     if noise is None:
         return mu
@@ -167,4 +203,6 @@ CATALOGUE: dict[str, type[Bottleneck]] = {
     "fixed_noise_compression": FixedNoiseCompression,
     "gaussian_dropout": GaussianDropout,
     "gaussian": Gaussian,
+    "gaussian_log": LogGaussian,
+    "gaussian_log_squared": LogSquaredGaussian,
 }

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from vaetune.errors import UserError
 from vaetune.models.configs import Convolutions
+from vaetune.normalisation import norm
 
 Shape = tuple[int, ...]
 
@@ -60,7 +61,7 @@ class Convolution(nn.Module):
 
 
 class ConvolutionStack(nn.Module):
-    """Convolution and ReLU once a layer: [..., B, *shape] to [..., B, *outputs]."""
+    """Convolution, normalisation where asked for, and ReLU once a layer: [..., B, *shape] to [..., B, *outputs]."""
 
     def __init__(self, shape: Shape, config: Convolutions) -> None:
         super().__init__()
@@ -69,11 +70,16 @@ class ConvolutionStack(nn.Module):
             Convolution(before[0], after[0], *geometry)
             for (before, after), geometry in zip(itertools.pairwise(shapes), _geometry(config), strict=True)
         )
+        kind, kept = config.normalisation, config.statistics_kept
+        self.norms = nn.ModuleList(n for c in config.channels if (n := norm(kind, c, kept)) is not None)
         self.outputs = shapes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = functional.relu(layer(x), inplace=True)
+        for i, convolution in enumerate(self.layers):
+            x = convolution(x)
+            if self.norms:
+                x = self.norms[i](x)
+            x = functional.relu(x, inplace=True)
         return x
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from vaetune.bottlenecks import CATALOGUE
 from vaetune.datasets.batches import Resident
 from vaetune.models.base import Model, initialise
+from vaetune.models.configs import Convolutions
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
@@ -381,3 +382,31 @@ def test_epochs_and_members_draw_differently(pool: Any) -> None:
     first, second = (world.train(world.member(0), world.member(1))[id].metrics for id in ("m0", "m1"))
     losses = [row["train/loss"] for row in (*first, *second)]
     assert len(set(losses)) == 4  # nothing is learned: only noise and order change
+
+
+def test_running_averages_are_kept_checkpointed_and_scored(pool) -> None:
+    stack = Convolutions(
+        channels=(4,), kernels=(2,), strides=(2,), paddings=(0,), normalisation="live", statistics_kept=0.5
+    )
+    world = pool(base={"model.convolutions": stack, "training.epochs": 3})
+    whole = world.group(world.member(1), world.member(2))
+    whole.run_epoch()
+    halves = [whole.state(r) for r in range(2)]
+    rest = [row.metrics for _ in range(2) for row in whole.run_epoch()]
+    resumed = world.group(world.member(1), world.member(2))
+    resumed.load(halves)
+    assert [row.metrics for _ in range(2) for row in resumed.run_epoch()] == rest
+    weights = whole.ended["m1"]
+    assert weights["convolutions.norms.0.mean"].abs().max() > 0
+    model = whole_model(world, weights)
+    images = world.images[world.split(world.member(1)).validation].float() / 255
+    labels = world.labels[world.split(world.member(1)).validation]
+    with torch.no_grad():
+        error = (model.predict(images).argmax(-1) != labels).float().mean()
+    assert rest[-2]["val/error"] == pytest.approx(error.item())
+
+
+def whole_model(world, weights):
+    model = world.member(1).configuration.model.build(world.shape, world.classes)
+    model.load_state_dict(weights)
+    return model

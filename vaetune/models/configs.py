@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Convolutions:
-    """A convolutional stack, one number a layer in each list; shapes are inferred, the decoder mirrors it."""
+    """A convolutional stack, one number a layer in each list; shapes are inferred, the decoder mirrors it.
+
+    `normalisation` is batch normalisation before every ReLU of the encoder, "live" or "frozen" at its initial
+    statistics; `statistics_kept` is the share of the running averages that each batch leaves.
+    """
 
     channels: tuple[int, ...]
     kernels: tuple[int, ...]
     strides: tuple[int, ...]
     paddings: tuple[int, ...]
+    normalisation: Literal["none", "frozen", "live"] = "none"
+    statistics_kept: float = 0.9
 
 
 def halving(*channels: int) -> Convolutions:
@@ -65,6 +71,8 @@ class SupervisedVAEConfig(ModelConfig):
         "fixed_noise_compression",
         "gaussian_dropout",
         "gaussian",
+        "gaussian_log",
+        "gaussian_log_squared",
     ] = "deterministic"
     initial_sigma: float = 0.1
     sigma: float = per_member(0.1)

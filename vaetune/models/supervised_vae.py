@@ -52,8 +52,8 @@ class SupervisedVAE(Classifier):
 
     @property
     def stochastic(self) -> bool:
-        noisy = ("fixed_noise", "fixed_noise_compression", "gaussian_dropout", "gaussian")
-        return self.config.bottleneck in noisy or self.config.dropout > 0
+        still = ("deterministic", "deterministic_wide", "compression")
+        return self.config.bottleneck not in still or self.config.dropout > 0
 
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
         h = x if self.convolutions is None else self.convolutions(x)

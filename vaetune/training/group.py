@@ -16,6 +16,7 @@ from vaetune.datasets.batches import Pixels, unit
 from vaetune.errors import UserError
 from vaetune.models.base import Model, Stage, initialise
 from vaetune.noise import Noise
+from vaetune.normalisation import learning
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
 from vaetune.training import scores, turns
@@ -164,7 +165,7 @@ class Group:
 
     def _scored_weights(self, r: int) -> dict[str, Tensor]:
         with self._scored():
-            return {name: p[r].detach().clone() for name, p in self.model.named_parameters()}
+            return {name: tensor[r].clone() for name, tensor in self.model.state_dict().items()}
 
     @contextmanager
     def _scored(self) -> Iterator[None]:
@@ -201,7 +202,7 @@ class Group:
         """What a member needs to go on exactly: plain numbers, and tensors by name."""
         best = self.best[r]
         turns, moments = self.turns.state(r)
-        tensors = {f"live.{name}": p[r].detach().clone() for name, p in self.model.named_parameters()} | moments
+        tensors = {f"live.{name}": tensor[r].clone() for name, tensor in self.model.state_dict().items()} | moments
         if self.ema is not None:
             names = [name for name, _ in self.model.named_parameters()]
             tensors |= {f"ema.{name}": e[r].clone() for name, e in zip(names, self.ema, strict=True)}
@@ -217,10 +218,10 @@ class Group:
         self.epoch, self.steps = (states[0][0][name] for name in ("epoch", "steps"))
         self.turns = self._turns()
         for r, (numbers, tensors) in enumerate(states):
-            for i, (name, p) in enumerate(self.model.named_parameters()):
-                p[r].copy_(tensors[f"live.{name}"])
-                if self.ema is not None:
-                    self.ema[i][r].copy_(tensors[f"ema.{name}"])
+            for name, tensor in self.model.state_dict().items():
+                tensor[r].copy_(tensors[f"live.{name}"])
+            for (name, _), average in zip(self.model.named_parameters(), self.ema or [], strict=False):
+                average[r].copy_(tensors[f"ema.{name}"])
             self.turns.load(r, numbers["turns"], tensors)
             self.schedule.load(r, numbers["schedule"])
             scores = dict(numbers["best_scores"])
@@ -229,6 +230,10 @@ class Group:
 
     def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
         """One pass over the images: the mean of each loss term [R], the first step [R] that was not finite (or −1)."""
+        with learning(self.model):
+            return self._train_epoch()
+
+    def _train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
         t, size = self.training, self.training.batch_size
         order = torch.stack([self._permutation(member) for member in self.members])
         index, targets = self.train.gather(1, order), self.targets.gather(1, order)
