@@ -144,7 +144,7 @@ DEFAULT = Study(
     model=SupervisedVAEConfig(trunk=(), convolutions=STACK, initial_sigma=1.0, beta=1.0),
     training=TrainingConfig(epochs=20),
     budget=Budget(trials=1, audit=1, grace=3, top_k=1, reseeds=1),
-    replication=Replication(n=10),
+    replication=Replication(n=10, samples=1),
     margin=0.1,
 )
 
@@ -159,7 +159,7 @@ SMOKE = replace(
     FEW,
     dataset=DatasetConfig(name="fashion_mini", n_train=200, n_validation=200),
     training=TrainingConfig(epochs=4),
-    replication=Replication(n=9),
+    replication=Replication(n=9, samples=1),
     margin=2.0,
 )
 
