@@ -75,9 +75,9 @@ MICRO = textwrap.dedent(
 )
 
 
-def vaetune(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def vaetune(*arguments: str, wait: float = 400, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vaetune.study", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=400, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=wait, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def only_run(storage: Path, study: str) -> Path:
@@ -179,22 +179,47 @@ def test_the_verdicts_agree_with_an_independent_recomputation(finished: Path) ->
     """From the predictions alone, by scipy and nothing of ours."""
     shown = pd.read_csv(finished / "report" / "comparisons.csv").set_index("comparison")
     assert len(shown) == 2
-    recomputed = recompute(finished, {"one − twin": ("one", "twin"), "one − other": ("one", "other")}, margin=0.02)
+    declared = {"one − twin": {"one": 1, "twin": -1}, "one − other": {"one": 1, "other": -1}}
+    agree(shown, recompute(finished, declared, margin=0.02))
+
+
+@pytest.mark.timeout(900)
+def test_the_verdicts_on_real_images_agree_with_an_independent_recomputation(tmp_path: Path) -> None:
+    """The default study on fashion_mini, with the arms that the fixed comparisons need and a small budget."""
+    arms = "deterministic,deterministic_wide,fixed_noise,compression_only,fixed_noise_penalty,svae"
+    budget = ["budget.trials=1", "budget.audit=1", "budget.top_k=1", "budget.reseeds=1", "replication.samples=1"]
+    settings = [part for setting in (f"arms={arms}", *budget) for part in ("--set", setting)]
+    done = vaetune("regularizer_ablation", *settings, "--storage", str(tmp_path), "--tracking-uri", "none", wait=800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = only_run(tmp_path, "regularizer_ablation")
+    shown = pd.read_csv(run / "report" / "comparisons.csv").set_index("comparison")
+    declared: dict[str, dict[str, float]] = {
+        f"svae − {other}": {"svae": 1, other: -1}
+        for other in ("deterministic_wide", "compression_only", "fixed_noise_penalty")
+    }
+    declared["noise × penalty"] = {
+        "fixed_noise_penalty": 1, "fixed_noise": -1, "compression_only": -1, "deterministic": 1
+    }  # fmt: skip
+    assert len(shown) == len(declared)
+    agree(shown, recompute(run, declared, margin=0.005))
+
+
+def agree(shown: pd.DataFrame, recomputed: dict[str, tuple[float, float, float, str]]) -> None:
     for name, row in recomputed.items():
         assert shown.loc[name, ["difference", "se", "df"]].tolist() == pytest.approx(row[:3])
         assert shown.loc[name, "verdict"] == row[3]
 
 
 def recompute(
-    run: Path, pairs: dict[str, tuple[str, str]], margin: float
+    run: Path, declared: dict[str, dict[str, float]], margin: float
 ) -> dict[str, tuple[float, float, float, str]]:
-    """Difference, standard error, degrees of freedom and verdict of each pair of arms."""
+    """Difference, standard error, degrees of freedom and verdict of each contrast of arms."""
     table = tables(run).read("predictions").query("evaluation == 'mean'")
     wrong = 1.0 - table.pivot(index="replicate_id", columns="example", values="correct").astype(float)
     found: dict[str, tuple[float, float, float]] = {}
     tests: dict[str, tuple[float, float]] = {}
-    for name, (a, b) in pairs.items():
-        d = np.subtract(*(wrong.filter(regex=f"^{arm}-rep", axis=0).sort_index().to_numpy() for arm in (a, b)))
+    for name, weights in declared.items():
+        d = sum(w * wrong.filter(regex=f"^{arm}-rep", axis=0).sort_index().to_numpy() for arm, w in weights.items())
         (n, m), rest = d.shape, d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
         ms = m * d.mean(1).var(ddof=1), n * d.mean(0).var(ddof=1), (rest**2).sum() / ((n - 1) * (m - 1))
         total = ms[0] + max(ms[1] - ms[2], 0)
@@ -208,7 +233,7 @@ def recompute(
     words = {(False, False): "undecided", (False, True): "equivalent", (True, True): "different, negligibly"}
     return {
         name: (*found[name], words.get((bool(x), bool(y)), "better" if found[name][0] < 0 else "worse"))
-        for name, x, y in zip(pairs, differs, alike, strict=True)
+        for name, x, y in zip(declared, differs, alike, strict=True)
     }
 
 
