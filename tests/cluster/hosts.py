@@ -43,10 +43,10 @@ for each in $ADDRESSES; do ip address add "$each" dev eth0; done
 ip link set eth0 up
 ip route add default dev eth0
 mkdir -p "$root/run/sshd" "$root/home/ubuntu/.ssh" "$root/usr/local/bin"
-printf '#!/bin/sh\nexec %s "$@"\n' "$PYTHON" >"$root/usr/local/bin/python3.11"; chmod 755 "$root/usr/local/bin/python3.11"
+python=$root/usr/local/bin/python3.11; printf '#!/bin/sh\nexec %s "$@"\n' "$PYTHON" >"$python"; chmod 755 "$python"
 ln -sf "$UV" "$root/usr/local/bin/uv"
 # A user of the number 0, so that the package cache of root, from which everything is installed, can be used.
-{ echo 'ubuntu:*:0:0::/home/ubuntu:/bin/bash'; cat /etc/passwd; } >"$root/run/passwd"; cp "$root/run/passwd" "$root/etc/passwd"
+sed -i '1i ubuntu:*:0:0::/home/ubuntu:/bin/bash' "$root/etc/passwd"
 printf '127.0.0.1 localhost\n%s %s\n' "$FIRST" "$NAME" >"$root/etc/hosts"
 rm -f "$root/etc/resolv.conf"; : >"$root/etc/resolv.conf"
 : >"$root/home/ubuntu/.bashrc"

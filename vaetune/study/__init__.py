@@ -36,13 +36,22 @@ def _nothing(trial: optuna.Trial) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one Ray trial asks for, in cores and (fractions of) GPUs."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One condition: what it changes in the plain configuration, and the part of the search space that is its own.
 
     `contains_plain` says whether the space holds the plain arm as a limit. `stream` names the arm's own random
     streams of search (default: its name); `replicate_stream` is empty in a paired study: replicate i then shares
     split, batch order and shared initialisation with replicate i of every other arm. Where `vaetune.study.axes` has
-    crossed a study, `base` is the arm's name before and `at` its place on the axes.
+    crossed a study, `base` is the arm's name before and `at` its place on the axes. `resources` are what its trials
+    ask for (default: the study's).
     """
 
     name: str
@@ -54,6 +63,7 @@ class Arm:
     replicate_stream: str = ""
     base: str = ""
     at: Mapping[str, float] = field(default_factory=dict)
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +109,6 @@ class Replication:
     n: int = 10
     refit: bool = False
     samples: int = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one Ray trial asks for, in cores and (fractions of) GPUs."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ def _main(argv: Sequence[str]) -> int:
     check(study)
     if arguments.plan:
         return _plan(study, arguments.data_root, arguments.download)
+    if arguments.submit:
+        return _submit(arguments, argv, loaded.path)
     options = Options(
         preset=arguments.preset,
         storage=arguments.storage,
@@ -110,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="MLflow server; none: no tracking (default: $MLFLOW_TRACKING_URI or SQLite)",
     )
-    add("--address", help="a Ray cluster's address (default: start Ray here)")
+    add("--address", help="a Ray cluster's address; auto: this machine's (default: start Ray here)")
+    add("--submit", metavar="URL", help="run it as a job of the cluster with this dashboard (http://127.0.0.1:8265)")
     add("--resume", metavar="RUN", help="go on with an earlier execution")
     add("--phase", metavar="PHASE", help=f"run one phase only: {', '.join(PHASES)}")
     add("--seed", type=int, default=0, help="root of all random numbers (default: 0)")
@@ -125,6 +128,22 @@ def _parser() -> argparse.ArgumentParser:
         help="full: outliers, attacks (needs vaetune[attacks]) and memorised labels too",
     )
     return parser
+
+
+def _submit(arguments: argparse.Namespace, argv: Sequence[str], study: Path) -> int:
+    if arguments.address:
+        raise UserError("--submit and --address: give one; the job itself connects to its cluster")
+    from vaetune.study import cluster
+    from vaetune.study.submit import submit
+
+    cluster.prepare(arguments.submit)
+    rest, words = [], iter(argv)
+    for word in words:
+        if word == "--submit":
+            next(words)
+        elif word != arguments.target and not word.startswith("--submit="):
+            rest.append(word)
+    return submit(arguments.submit, rest, study, arguments.storage)
 
 
 def _list() -> int:

@@ -76,6 +76,9 @@ def _numbers(study: Study, where: str) -> None:
     budget, replication = study.budget, study.replication
     sections = {name: to_json(getattr(study, name)) for name in ("budget", "replication", "resources")}
     limits.check({"margin": study.margin} | sections, limits.STUDY, where)
+    for arm in study.arms:
+        if arm.resources is not None:
+            limits.check({"resources": to_json(arm.resources)}, limits.STUDY, f"{where}, arm {arm.name!r}")
     for name, value in (("audit", budget.audit), ("top_k", budget.top_k)):
         if value > budget.trials:
             raise UserError(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import secrets
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from vaetune.errors import UserError
+from vaetune.study import Study, token
+from vaetune.study.capacity import Amounts, Capacity, capacity, cluster_file
 from vaetune.study.scratch import scratch
 from vaetune.training.environment import ENVIRONMENT
 
@@ -40,33 +41,71 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 def prepare(address: str | None) -> None:
     """Sets the environment that Ray, MLflow and OpenMP read once, when they load; call it before importing them.
 
-    A Ray of our own gets a token of its own, which lives no longer than it and in no file.
+    A Ray of our own gets a token of its own, which lives no longer than it and in no file; for a cluster at `address`
+    there must be one, or `UserError` is raised.
     """
     assert "ray" not in sys.modules, "the environment comes too late"
     for key, value in (QUIET | ENVIRONMENT).items():
         os.environ.setdefault(key, value)
-    if not address:
+    if address:
+        token.require()
+    else:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.update(_LOOPBACK)
 
 
-@contextmanager
-def connected(address: str | None, resources: Mapping[str, float]) -> Iterator[int]:
-    """Connects, and yields how many trials of these `resources` (CPU, GPU) fit at once; raises `UserError` for none.
+def requests(study: Study) -> list[Amounts]:
+    """What the trials of each arm ask for (CPU, GPU)."""
+    asked = [arm.resources or study.resources for arm in study.arms]
+    return [{"CPU": resources.cpus, "GPU": resources.gpus} for resources in asked]
 
-    A Ray started here ends with the block, and its session's folder goes too; a cluster stays.
+
+def admit(address: str, study: Study, storage: str) -> None:
+    """Connects to the cluster at `address`; raises `UserError` for a study that it cannot run, before anything starts.
+
+    On more than one machine a local folder holds results that nobody else finds.
     """
-    if address:
-        with _connected(address, resources, {"runtime_env": {"env_vars": ENVIRONMENT}}) as slots:
-            yield slots
-    else:
-        local = {"include_dashboard": False}
-        with scratch() as folder, _connected("local", resources, local | {"_temp_dir": str(folder)}) as slots:
-            yield slots
+    _init(address, {"runtime_env": {"env_vars": ENVIRONMENT}})
+    room = _capacity(address)
+    if room.several and "://" not in storage:
+        raise UserError(
+            f"--storage {storage} is a folder of one machine, and trials of this cluster run on others: give one that "
+            "all reach, --storage s3://BUCKET/runs"
+        )
+    for request in requests(study):
+        room.slots(request)
 
 
 @contextmanager
-def _connected(address: str, resources: Mapping[str, float], options: Mapping[str, Any]) -> Iterator[int]:
+def connected(address: str | None, study: Study) -> Iterator[int]:
+    """Connects, and yields how many of the study's trials run at once; raises `UserError` for none.
+
+    A Ray started here ends with the block, and its session's folder goes too; a cluster, to which `admit` has
+    connected, stays.
+    """
+    import ray
+
+    with nullcontext() if address else scratch() as folder:
+        if not address:
+            _init("local", {"include_dashboard": False, "_temp_dir": str(folder)})
+        try:
+            room = _capacity(address)
+            yield max(room.slots(request) for request in requests(study))
+        finally:
+            ray.shutdown()
+
+
+def _capacity(address: str | None) -> Capacity:
+    import ray
+
+    # The file lies on the head, and drivers of a cluster that starts machines run there.
+    head = ray.get_runtime_context().gcs_address.rpartition(":")[0]
+    here = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    file = cluster_file() if address and head == here else None
+    return capacity(ray.nodes(), file)  # type: ignore[no-untyped-call]
+
+
+def _init(address: str, options: Mapping[str, Any]) -> None:
     import ray
 
     with warnings.catch_warnings():
@@ -85,15 +124,3 @@ def _connected(address: str, resources: Mapping[str, float], options: Mapping[st
     for name, module in list(sys.modules.items()):
         if name.startswith("vaetune_study_"):  # a study file, which workers cannot import: its classes travel whole
             ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-    try:
-        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        slots = min(math.floor(have.get(name, 0) / amount) for name, amount in resources.items() if amount)
-        if slots < 1:
-            asked = ", ".join(f"{amount:g} {name}" for name, amount in resources.items() if amount)
-            there = ", ".join(f"{have.get(name, 0):g} {name}" for name in resources)
-            raise UserError(
-                f"a trial asks for {asked}, but the cluster has {there}; see --set resources.cpus, resources.gpus"
-            )
-        yield slots
-    finally:
-        ray.shutdown()

@@ -170,6 +170,7 @@ def resolved(
                 "contains_plain": arm.contains_plain,
                 "stream": arm.stream,
                 "replicate_stream": arm.replicate_stream,
+                **({"resources": config.to_json(arm.resources)} if arm.resources else {}),
                 "base": arm.base,
                 "at": dict(arm.at),
                 "space": describe(combined(study, arm)),

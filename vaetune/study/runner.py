@@ -31,6 +31,9 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
         raise UserError(f"--phase {options.phase} works on an earlier execution: name it with --resume RUN")
     if options.tracking_uri:
         address.checked(options.tracking_uri)
+    if options.address and options.phase not in ("report", "publish"):
+        cluster.prepare(options.address)
+        cluster.admit(options.address, study, options.storage)
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     info = dataset_info(study, dataset)
     left = None if options.resume else execution.unfinished(loaded, study, options, info)
@@ -76,7 +79,8 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
     training = [phase for phase in wanted if phase not in ("report", "publish")]
     if training:
         # Everything heavy is behind this: a report alone needs neither Ray nor torch.
-        cluster.prepare(options.address)
+        if not options.address:
+            cluster.prepare(None)
         from vaetune.study.training import train
 
         train(training, options, ex, dataset, console, signals.soft)

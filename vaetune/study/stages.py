@@ -25,8 +25,12 @@ from vaetune.study.pool import Pool
 from vaetune.study.recorder import Data, Recorder
 from vaetune.study.search import Search, score
 from vaetune.study.tracked import record
+from vaetune.study.versions import versions
 from vaetune.tracking import Tracker, charted, inputs
 from vaetune.training.seeds import Member
+
+CLUSTER_RETRIES = 8
+"""Times that a group is tried again on a cluster, whose machines may be taken away; 2 on one's own."""
 
 
 @dataclass
@@ -79,11 +83,15 @@ class Stages:
             "storage": self.execution.storage,
             "refit": study.replication.refit,
             "stall": study.budget.stall,
+            "driver": None if self.here else versions(),
         }
         pipeline = Pipeline(study, self.root, phases, phase, recorder)
         if not pipeline.exhausted:
             try:
-                tuning.run(pipeline, shared, study.resources, self.slots, self.interrupted, self._learn)
+                tuning.run(
+                    *(pipeline, shared, lambda arm: study.arm(arm).resources or study.resources, self.slots),
+                    *(self.interrupted, self._learn, 2 if self.here else CLUSTER_RETRIES),
+                )
             finally:
                 recorder.flush()
         if tables.read("importance").empty and brain.exhausted:

@@ -13,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from vaetune import checkpoints
 from vaetune.checkpoints import Checkpoint, CheckpointError
 from vaetune.config import digest, to_json
+from vaetune.errors import UserError
 from vaetune.storage import Storage
-from vaetune.study import snapshots
+from vaetune.study import devices, snapshots
 from vaetune.study.members import GroupSpec, replicate_id
 from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
+from vaetune.study.versions import differences, versions
 from vaetune.study.watchdog import Watchdog
 from vaetune.tracking.parts import decodes
 from vaetune.training import routes
@@ -54,10 +57,16 @@ class GroupTrainable(tune.Trainable):
         storage: Storage,
         refit: bool,
         stall: float,
+        driver: Mapping[str, str] | None,
     ) -> None:
         self.routes = routes.configure()
         self.watchdog = Watchdog(stall)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.unfit = ""
+        try:
+            self.device = devices.mine()[0]
+            _alike(driver)
+        except UserError as error:
+            self.device, self.unfit = "cpu", str(error)
         self.pool, self.pixels = pool, pool.pixels(self.device)
         self.labels = torch.from_numpy(pool.labels.copy()).to(self.device)  # a copy: what workers share is read-only
         self.classes, self.refit = classes, refit
@@ -126,7 +135,12 @@ class GroupTrainable(tune.Trainable):
         return Split(torch.from_numpy(train), torch.from_numpy(targets), torch.from_numpy(validation))
 
     def step(self) -> dict[str, Any]:
-        """Trains until a rung, the end, or `REPORT_EVERY` seconds; returns the epochs since the last result."""
+        """Trains until a rung, the end, or `REPORT_EVERY` seconds; returns the epochs since the last result.
+
+        A machine that is unfit says so instead of training, and the driver ends the study.
+        """
+        if self.unfit:
+            return {"rows": [], "device": "", "routes": [], "unfit": self.unfit}
         started = time.monotonic()
         while self.groups:
             group = self.groups[0]
@@ -139,7 +153,7 @@ class GroupTrainable(tune.Trainable):
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
             self._save_partials(self.groups[0])
         self.watchdog.rest()
-        return {"rows": self._rows(), "device": self.device, "routes": [*self.routes.items()]}
+        return {"rows": self._rows(), "device": self.device, "routes": [*self.routes.items()], "unfit": ""}
 
     def _epoch(self, group: Group) -> None:
         started, members = time.perf_counter(), list(group.members)
@@ -246,6 +260,13 @@ class GroupTrainable(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing, likewise."""
+
+
+def _alike(driver: Mapping[str, str] | None) -> None:
+    """Raises `UserError` where this machine runs something else than the driver's."""
+    if driver is not None and (different := differences(driver, versions())):
+        name = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        raise UserError(f"machine {name} has {different}: `ray up` brings the same code and requirements.lock to all")
 
 
 def _out_of_memory(error: Exception) -> bool:

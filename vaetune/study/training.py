@@ -27,13 +27,12 @@ def train(
     phases: Sequence[str], options: Options, ex: Execution, dataset: Dataset, console: Console, soft: Soft
 ) -> None:
     """Runs `phases` on Ray, tracked; `soft` is the context in which a signal only sets a flag."""
-    resources = {"CPU": ex.study.resources.cpus, "GPU": ex.study.resources.gpus}
     tracked = Tracked(options, ex, console)
     tracker = tracked.tracker
     tracker.start()
     outcome = "failed"
     try:
-        with cluster.connected(options.address, resources) as slots:
+        with cluster.connected(options.address, ex.study) as slots:
             tracker.check()
             with soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
                 ex.storage = ex.storage.patient(Patience(console.note, interrupted))

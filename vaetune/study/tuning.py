@@ -51,7 +51,7 @@ class Phase(Protocol):
 def run(
     phase: Phase,
     data: Mapping[str, Any],
-    resources: Resources,
+    resources: Callable[[str], Resources],
     slots: int,
     interrupted: Callable[[], bool],
     learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
@@ -59,13 +59,19 @@ def run(
 ) -> None:
     """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so.
 
+    `resources` of an arm are what its groups ask for.
+
     `learn` is told the compute routes that workers chose, each combination once. A `UserError` of the phase ends the
     run in order and is raised afterwards.
     """
     guard = _Guard(phase, interrupted, learn)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    request = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+
+    def request(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        asked = resources(config["spec"].members[0].arm)
+        return tune.PlacementGroupFactory([{"CPU": asked.cpus} | ({"GPU": asked.gpus} if asked.gpus else {})])
+
     trainable = tune.with_resources(tune.with_parameters(GroupTrainable, **data), request)
     with scratch() as folder:
         tune.Tuner(
@@ -119,6 +125,10 @@ class _Guard:
                 self.error = error
         return otherwise
 
+    def fail(self, reason: str) -> None:
+        """Ends the run for what the user can mend."""
+        self.error = self.error or UserError(reason)
+
     def routes(self, routes: Mapping[str, str]) -> None:
         """Hands on what is news."""
         if routes not in self._routes:
@@ -162,6 +172,8 @@ class _Scheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         spec = trial.config["spec"]
+        if result["unfit"]:
+            self._guard.fail(result["unfit"])
         self._guard.routes(dict(result["routes"]))  # pairs, because Tune flattens dictionaries
         goes_on = self._guard.ask(lambda phase: phase.result(spec, result["rows"], result["device"]), False)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
