@@ -39,7 +39,7 @@ postgres: heavy
 
 cluster: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group cluster --constraint requirements.lock
-	for each in sshd ssh ip rsync; do command -v $$each /usr/sbin/$$each >/dev/null || missing=1; done; \
+	for each in sshd ssh ip rsync; do PATH=$$PATH:/usr/sbin command -v $$each >/dev/null || missing=1; done; \
 		test -z "$$missing" || { apt-get update && apt-get install -y openssh-server openssh-client iproute2 rsync; }
 	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
