@@ -21,6 +21,7 @@ from vaetune.study import trainable as module
 from vaetune.study.members import GroupSpec
 from vaetune.study.pool import Pool
 from vaetune.study.trainable import GroupTrainable
+from vaetune.study.versions import versions
 from vaetune.training import routes
 from vaetune.training.seeds import Member
 
@@ -105,10 +106,12 @@ def group(phase: str = "replicate", *configurations: Configuration, rungs: tuple
     return GroupSpec(chosen[0].id, phase, chosen, rungs)
 
 
-def actor(spec: GroupSpec, storage: Storage, refit: bool = False) -> GroupTrainable:
+def actor(spec: GroupSpec, storage: Storage, refit: bool = False, driver: Any = None) -> GroupTrainable:
     """A fresh worker that has been given the group."""
     made = GroupTrainable.__new__(GroupTrainable)
-    made.setup({"spec": spec}, pool=Pool(IMAGES, LABELS), classes=3, storage=storage, refit=refit, stall=60.0)
+    made.setup(
+        {"spec": spec}, pool=Pool(IMAGES, LABELS), classes=3, storage=storage, refit=refit, stall=60.0, driver=driver
+    )
     return made
 
 
@@ -472,3 +475,13 @@ def test_only_replicates_are_refitted_on_the_validation_images(
     assert changed == [round(0.1 * n_train)] * 2, "label noise is in the training labels, and only there"
     (row, _) = worker.step()["rows"]
     assert ("val/error" in row["epochs"][0]["metrics"]) is (n_train == 72)
+
+
+def test_a_worker_that_runs_something_else_than_the_driver_says_so_and_trains_nothing(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    worker = actor(group(), storage, driver={**versions(), "torch": "0.4"})
+    told = worker.step()
+    assert "(the driver: 0.4)" in told["unfit"]
+    assert "ray up" in told["unfit"]
+    assert (told["rows"], storage.list("checkpoints")) == ([], [])
+    assert actor(group(), storage, driver=versions()).step()["unfit"] == ""

@@ -56,7 +56,7 @@ def trial(error: BaseException | None = None) -> Any:
 
 
 def deliver(guard: _Guard, routes: Mapping[str, str] | None = None) -> str:
-    result = {"rows": ROWS, "device": "cpu", "routes": list((routes or {}).items())}
+    result = {"rows": ROWS, "device": "cpu", "routes": list((routes or {}).items()), "unfit": ""}
     return _Scheduler(guard).on_trial_result(None, trial(), result)
 
 
@@ -121,6 +121,16 @@ def test_an_interruption_stops_everything_but_no_single_group() -> None:
     flag[0] = True
     assert stopper.stop_all()
     assert not stopper("svae-0001", {})
+
+
+def test_a_machine_that_is_unfit_ends_the_run_and_nobody_is_blamed() -> None:
+    book = Book()
+    guard = _Guard(book)
+    result = {"rows": [], "device": "", "routes": [], "unfit": "machine 10.0.0.5 has torch 1.0"}
+    assert _Scheduler(guard).on_trial_result(None, trial(), result) == TrialScheduler.STOP
+    assert not book.heard
+    assert str(guard.error) == "machine 10.0.0.5 has torch 1.0"
+    assert guard.stop()
 
 
 def test_routes_are_told_once_each() -> None:
@@ -239,11 +249,12 @@ STUDY = textwrap.dedent(
         "storage": Storage(folder / "execution"),
         "refit": False,
         "stall": 60.0,
+        "driver": None,
     }
     book, routes, error = Book(), [], ""
-    with cluster.connected(None, {"CPU": 1.0}) as slots:
+    with cluster.connected(None, study) as slots:
         try:
-            tuning.run(book, data, Resources(), slots, lambda: False, routes.append, retries=1)
+            tuning.run(book, data, lambda arm: Resources(), slots, lambda: False, routes.append, retries=1)
         except UserError as raised:
             error = str(raised)
     out = {"rows": book.rows, "outcomes": book.outcomes, "losses": book.losses, "left": [s.id for s in book.specs]}

@@ -16,7 +16,7 @@ LOGICAL = "VAETUNE_LOGICAL_GPUS"
 
 def mine(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Of the trial that runs in this process."""
-    given = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    given = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if ray.is_initialized() else []
     return devices(given, torch.cuda.device_count(), environment.get(LOGICAL) == "1")
 
 
