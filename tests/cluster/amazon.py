@@ -41,13 +41,17 @@ _Template.add_multi_constructor("!", lambda loader, suffix, node: {suffix: node.
 
 
 class Amazon:
-    """Runs until `close`. `environment` is what every host's processes have; `calls` holds role, action, allowed."""
+    """Runs until `close`; `calls` holds role, action, allowed.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    `environment` is what every host's processes have. All roles have one pair of keys, which the S3 server of `s3`
+    knows, and are told apart by their session tokens.
+    """
+
+    def __init__(self, environment: Mapping[str, str], s3: Mapping[str, str]) -> None:
         self.calls: list[tuple[str, str, bool]] = []
         self.hosts: dict[str, Host] = {}
         self._environment = {"AWS_ENDPOINT_URL": ENDPOINT, **environment}
-        self._roles: dict[str, str] = {}
+        self._s3, self._roles = dict(s3), dict[str, str]()
         self._over = threading.Event()
         moto = DomainDispatcherApplication(create_backend_app)
         self._api: BaseWSGIServer = make_server(GATEWAY, 5000, self._guarded(moto), threaded=True)
@@ -89,12 +93,8 @@ class Amazon:
         """Fresh keys of a role, as the environment has them."""
         arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
         found = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        self._roles[found["AccessKeyId"]] = role
-        return {
-            "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": found["SessionToken"],
-        }
+        self._roles[found["SessionToken"]] = role
+        return {**self._s3, "AWS_SESSION_TOKEN": found["SessionToken"]}
 
     def instances(self, role: str = "") -> list[Any]:
         """Those that run, the oldest first; of one role only if it is named."""
@@ -127,12 +127,12 @@ class Amazon:
 
     def _guarded(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-            signed = re.search(r"Credential=([^/]+)/[^/]+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-            role = self._roles.get(signed[1]) if signed else None
+            signed = re.search(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+            role = self._roles.get(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))
             if signed and role:
                 body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 environ["wsgi.input"] = _again(body)
-                for action, resource, facts in self._asked(signed[2], parse_qs(body.decode())):
+                for action, resource, facts in self._asked(signed[1], parse_qs(body.decode())):
                     may = allowed(self._statements(role), action, resource, facts)
                     self.calls.append((role, action, may))
                     if not may:

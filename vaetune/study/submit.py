@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ def submit(
     if not study.is_relative_to(here):
         raise UserError(f"--submit ships the current folder, and {study} is outside it; run this from above the study")
     command = ["python", "-m", "vaetune.study", str(study.relative_to(here)), *arguments, "--address", "auto"]
+    logging.getLogger("ray").setLevel(logging.WARNING)
     client = _client(address)
     try:
         job = client.submit_job(
