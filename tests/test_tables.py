@@ -70,7 +70,7 @@ def test_only_nullable_columns_may_be_missing(tables: Tables, table: str) -> Non
         del short[field.name]
         if field.nullable:
             tables.append(table, [short])
-            assert math.isnan(tables.read(table)[field.name].iloc[-1])
+            assert pd.isna(tables.read(table)[field.name].iloc[-1])
         else:
             for bad in (short, row(table, **{field.name: None})):
                 with pytest.raises(ValueError, match=f"{table}, column {field.name}: missing"):

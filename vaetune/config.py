@@ -27,11 +27,15 @@ def per_member(default: float) -> Any:
     return field(default=default, metadata={_PER_MEMBER: True})
 
 
+Task = Literal["classify", "reconstruct", "generate"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What every model's configuration is: named by `kind`, able to build its model."""
+    """What every model's configuration is: named by `kind`, able to build its model, clear about its `tasks`."""
 
     kind: ClassVar[str]
+    tasks: ClassVar[frozenset[Task]] = frozenset()
 
     def build(self, shape: tuple[int, ...], classes: int) -> Model:
         """The model for images of `shape` (channels, height, width) with values in [0, 1]."""

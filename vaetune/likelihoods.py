@@ -18,9 +18,10 @@ from vaetune.noise import Noise
 
 
 class Likelihood(nn.Module, ABC):
-    """`outputs` numbers of the decoder describe one of an image's numbers."""
+    """`outputs` numbers of the decoder describe one of an image's numbers; `density` says that p(x|z) is one in x."""
 
     outputs: ClassVar[int] = 1
+    density: ClassVar[bool] = True
 
     @abstractmethod
     def log_prob(self, x: Tensor, out: Tensor) -> Tensor:
@@ -33,6 +34,8 @@ class Likelihood(nn.Module, ABC):
 
 class Bernoulli(Likelihood):
     """Outputs are logits. For grey images Σ x log p + (1 − x) log(1 − p) is used as it stands, which is no density."""
+
+    density = False
 
     def __init__(self, config: GenerativeConfig) -> None:
         super().__init__()

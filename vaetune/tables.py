@@ -49,8 +49,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         "label_noise:float64 outcome:str reason:str epochs:int32 seconds:float64 parameters:int64"
     ),
     "predictions": _schema(
-        "replicate_id:str example:int32 evaluation:str target:int16 predicted:int16 correct:bool log_loss:float32 "
-        "confidence:float32 elbo:float32?"
+        "replicate_id:str example:int32 evaluation:str target:int16 predicted:int16? correct:bool? log_loss:float32? "
+        "confidence:float32? elbo:float32? squared_error:float32? transfer_error:float32? "
+        "neg_ais:float32?"
     ),
     "battery": _schema("replicate_id:str metric:str x:float64? value:float64?"),
     "importance": _schema("arm:str search:int32 parameter:str importance:float64 trials:int32 evaluator:str"),
@@ -159,8 +160,13 @@ def _known(table: str) -> pa.Schema:
 
 
 def _wrong(schema: pa.Schema, found: pa.Schema) -> str:
-    """The first column that a part lacks or has in another type, or that the table does not know."""
+    """The first column that a part lacks or has in another type, or that the table does not know.
+
+    A nullable one may lack: it is younger than the part.
+    """
     for field in schema:
+        if field.nullable and field.name not in found.names:
+            continue
         if found.names.count(field.name) != 1 or found.field(field.name).type != field.type:
             return str(field.name)
     extra = [f for f in found if f.name not in schema.names]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -46,8 +48,9 @@ def test_metrics_and_columns_are_those_of_the_terms(config: ModelConfig) -> None
     assert found["gap/neg_elbo"] == pytest.approx(found["test/neg_elbo"] - found["train/neg_elbo"])
     assert columns["elbo"].shape == (9,)  # type: ignore[attr-defined]
     assert -columns["elbo"].mean() == pytest.approx(found["test/neg_elbo"], rel=1e-5)  # type: ignore[attr-defined]
-    assert (columns["log_loss"] == -columns["elbo"]).all()  # type: ignore[operator,attr-defined]
-    assert (columns["predicted"] == generative.NOTHING).all()  # type: ignore[attr-defined]
+    assert columns["squared_error"].mean() == pytest.approx(found["test/squared_error"], rel=1e-5)  # type: ignore[attr-defined]
+    assert not {"predicted", "correct", "log_loss", "confidence"} & columns.keys()
+    assert "test/bits_per_dimension" not in found  # Bernoulli pixels have no density
     assert measured(built(config))[0] == found
     assert "val/neg_elbo" not in measured(built(config), validation=0)[0]
 
@@ -69,3 +72,9 @@ def test_a_bound_that_is_not_finite_is_a_failure() -> None:
         model.get_parameter("decoder.outputs.bias").fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="not finite"):
         measured(model)
+
+
+def test_bits_per_dimension_are_those_of_the_importance_weighted_bound() -> None:
+    found, _ = measured(built(VAEConfig(hidden=(8,), latents=2, likelihood="gaussian_learned")))
+    bits = found["test/neg_iwae"] / (9 * math.log(2)) + math.log2(255)
+    assert found["test/bits_per_dimension"] == pytest.approx(bits, rel=1e-6)

@@ -117,11 +117,14 @@ def test_an_impossible_sample_does_not_make_the_loss_infinite() -> None:
     assert math.isfinite(found["test/nll_k"])
 
 
+OF_DECODERS = ("elbo", "squared_error", "transfer_error", "neg_ais")
+
+
 def test_predictions_are_columns_of_the_table() -> None:
     images, y = TEST
     _, predictions = evaluate(Fake(stochastic=True))
     for columns in predictions:
-        assert columns.keys() == set(SCHEMAS["predictions"].names) - {"replicate_id", "elbo"}
+        assert columns.keys() == set(SCHEMAS["predictions"].names) - {"replicate_id", *OF_DECODERS}
         for name in columns.keys() - {"evaluation"}:
             assert columns[name].dtype == SCHEMAS["predictions"].field(name).type.to_pandas_dtype(), name
             assert columns[name].shape == (100,)

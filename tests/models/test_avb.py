@@ -55,7 +55,7 @@ def test_noise_joins_the_features_in_three_ways() -> None:
 
 def test_the_contrast_is_that_of_torch_distributions() -> None:
     model, x = built(), torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    draw = model._draw(x, noise())
+    draw = model.draw(x, noise())
     with torch.no_grad():
         draws = torch.stack([model.code(x, noise(seed)).z for seed in range(1, 2000)])
     gaussian = Independent(Normal(draws.mean(0), draws.std(0)), 1)

@@ -26,10 +26,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "cvae": {"hidden": [8], "latents": 3},
     "avb": {"hidden": [8], "latents": 3, "noise": 4, "posterior": [8], "discriminator": [8], "contrast_draws": 6},
     "conjoint_vae": {"hidden": [8], "latents": 2, "private": 2},
+    "conjoint_avb": {
+        "hidden": [8],
+        "latents": 2,
+        "private": 2,
+        "noise": 4,
+        "posterior": [8],
+        "discriminator": [8],
+        "contrast_draws": 6,
+    },
     "branched_vae": {"hidden": [8], "latents": 3, "classification": 30.0},
 }
 GENERATIVE: list[dict[str, Any]] = [
     *({"likelihood": name} for name in likelihoods.CATALOGUE),
+    {"convolutions": CONVOLUTIONS},
+    {"binarize": True},
+]
+ADVERSARIAL: list[dict[str, Any]] = [
+    *({"injection": how, "adaptive_contrast": False} for how in ("concatenation", "addition", "product")),
+    {"adaptive_contrast": True},
     {"convolutions": CONVOLUTIONS},
     {"binarize": True},
 ]
@@ -47,12 +62,8 @@ PARTS: dict[str, list[dict[str, Any]]] = {
     ],
     "vae": [*GENERATIVE, {"hidden": []}, {"kl": "monte_carlo"}, {"capacity": 2.0}, {"free_bits": 0.1}],
     "cvae": GENERATIVE,
-    "avb": [
-        *({"injection": how, "adaptive_contrast": False} for how in ("concatenation", "addition", "product")),
-        {"adaptive_contrast": True},
-        {"convolutions": CONVOLUTIONS},
-        {"binarize": True},
-    ],
+    "avb": ADVERSARIAL,
+    "conjoint_avb": ADVERSARIAL,
     "conjoint_vae": GENERATIVE,
     "branched_vae": [*GENERATIVE, {"branch": [6]}, {"reconstruction": 0.1, "beta": 0.1}],
 }

@@ -12,7 +12,7 @@ from torch import Tensor
 from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
 from vaetune.datasets.batches import Part, Resident, unit
 from vaetune.errors import UserError
-from vaetune.models.base import Model, Player, Stage, Task, below
+from vaetune.models.base import Model, Player, Stage, below
 from vaetune.networks import Linear
 from vaetune.noise import Noise
 from vaetune.training.group import Group, Split
@@ -35,8 +35,6 @@ class DuelConfig(ModelConfig):
 
 class Duel(Model):
     """Two layers: `left` minimises (left − right)², `right` maximises it, and decays."""
-
-    tasks: ClassVar[frozenset[Task]] = frozenset()
 
     def __init__(self, config: DuelConfig, shape: tuple[int, ...], classes: int) -> None:
         super().__init__(config, shape, classes, STAGES[config.stages])

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset, Images, Request
+from vaetune.datasets.exchange import ExchangeDataset
 from vaetune.datasets.patterns import KINDS
 from vaetune.errors import UserError, unknown
 from vaetune.seeding import derive
@@ -23,7 +25,7 @@ SUMMARY = f"another grey dataset before a background ({', '.join(KINDS)}), e.g. 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Background(Dataset):
+class Background(ExchangeDataset):
     """White is in front: a pixel of brightness d over a background b shows d + (1 − d/255)·b."""
 
     base: Dataset
@@ -37,10 +39,16 @@ class Background(Dataset):
         """The other dataset's test images, each before a background of its own."""
         return self._before(self.base.sealed_test(), "test")
 
-    def _before(self, images: Images, split: str) -> Images:
+    def exchanged_test(self, source: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The other dataset's test images, each before the background of its source."""
+        return self._before(self.base.sealed_test(), "test", source).images
+
+    def _before(self, images: Images, split: str, source: NDArray[np.int64] | None = None) -> Images:
         rng = np.random.default_rng(derive(f"{self.name} {split}"))
         front = images.images.astype(np.uint16)
         behind = KINDS[self.kind](rng, *images.images[:, 0].shape)[:, np.newaxis]
+        if source is not None:
+            behind = behind[source]
         return Images((front + (255 - front) * behind // 255).astype(np.uint8), images.labels, images.groups)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaetune.datasets.base import Dataset, Images, Request
+from vaetune.datasets.exchange import ExchangeDataset
 from vaetune.datasets.factors import FactoredDataset
 
 SUMMARY = "sixteen points in 8 dimensions, a shared and a private part, repeated (1,024 + 256); made on the spot"
@@ -23,7 +24,7 @@ _PARTS = 4
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ConjointToy(FactoredDataset):
+class ConjointToy(FactoredDataset, ExchangeDataset):
     """The sixteen in turn; the label is the shared component."""
 
     def development(self) -> Images:
@@ -42,6 +43,11 @@ class ConjointToy(FactoredDataset):
     def render(self, factors: NDArray[np.int64]) -> NDArray[np.uint8]:
         """One white pixel in each row."""
         return (np.eye(_PARTS, dtype=np.uint8) * np.uint8(255))[factors][:, np.newaxis]
+
+    def exchanged_test(self, source: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The upper row stays, the lower is the source's."""
+        factors = self.factors()[1]
+        return self.render(np.stack([factors[:, 0], factors[source, 1]], 1))
 
     def _images(self, factors: NDArray[np.int64]) -> Images:
         return Images(self.render(factors), factors[:, 0].copy())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset, Images, Request
+from vaetune.datasets.exchange import ExchangeDataset
 from vaetune.errors import UserError
 from vaetune.seeding import derive
 
@@ -41,6 +42,10 @@ class Pairs(Dataset):
     def sealed_test(self) -> Images:
         """Pairs of the two test splits."""
         return self._paired(self.left.sealed_test(), self.right.sealed_test(), "test")
+
+    def exchanged_test(self, source: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """The left test images, each with the private part of its source's left image; None where none is known."""
+        return self.left.exchanged_test(source) if isinstance(self.left, ExchangeDataset) else None
 
     def _paired(self, left: Images, right: Images, split: str) -> Images:
         partners = partners_by_target(left.labels, right.labels, derive(f"{self.name} {split}"))

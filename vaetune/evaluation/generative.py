@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,6 @@ from vaetune.models.base import Generative
 from vaetune.noise import Noise
 
 _BATCH = 1000
-NOTHING = -1
-"""The predicted label of what predicts none."""
 
 
 @torch.inference_mode()
@@ -27,28 +26,33 @@ def evaluate(
     """The metrics of a replicate in nats per image, and its −ELBO on every test image as the table predictions has it.
 
     −ELBO is taken at one draw of z an image (and one of its pixels, where the model binarizes), β and warm-up aside;
-    "test/neg_iwae" at `samples` draws. Likelihoods of different kinds do not compare: "test/squared_error", the mean
-    over pixels of the squared distance between an image and what is decoded from its code without noise, does. Images,
-    model and `generator` share a device; `validation` may be empty. Raises FloatingPointError where a bound is not
-    finite: such a replicate has failed.
+    "test/neg_iwae" at `samples` draws, and of it "test/bits_per_dimension" of 8-bit images where the likelihood is a
+    density. Likelihoods of different kinds do not compare: "test/squared_error", the mean over pixels of the squared
+    distance between an image and what is decoded from its code without noise, does. Images, model and `generator` share
+    a device; `validation` may be empty. Raises FloatingPointError where a bound is not finite: such a replicate has
+    failed.
     """
     noise = Noise(generator)
     terms = _terms(model, test, noise)
+    iwae, distances = -_iwae(model, test, samples, noise), _squared_errors(model, test)
     found: dict[str, Tensor] = {
         "test/neg_elbo": -terms["elbo"].mean(),
         "test/reconstruction": terms["reconstruction"].mean(),
         "test/kl": terms["kl"].mean(),
-        "test/neg_iwae": -_iwae(model, test, samples, noise).mean(),
-        "test/squared_error": _squared_error(model, test),
+        "test/neg_iwae": iwae.mean(),
+        "test/squared_error": distances.mean(),
         "train/neg_elbo": -_terms(model, train, noise)["elbo"].mean(),
         "rate/nats": terms["kl"].mean(),
     }
     found["gap/neg_elbo"] = found["test/neg_elbo"] - found["train/neg_elbo"]
+    if model.likelihood.density:
+        found["test/bits_per_dimension"] = elbo.bits_per_dimension(-iwae, math.prod(model.shape)).mean()
     if len(validation[1]):
         found["val/neg_elbo"] = -_terms(model, validation, noise)["elbo"].mean()
+        found["val/squared_error"] = _squared_errors(model, validation).mean()
     mu = torch.cat([model.code(x, None, y).mu for x, y in _batches(test)])
     found |= {"latent/active_units": metrics.active_units(mu), "scale/mu_rms": metrics.rms(mu)}
-    return {name: float(value) for name, value in found.items()}, [_columns(terms["elbo"], test[1])]
+    return {name: float(value) for name, value in found.items()}, [_columns(terms["elbo"], distances, test[1])]
 
 
 def _terms(model: Generative, split: Split, noise: Noise) -> dict[str, Tensor]:
@@ -67,11 +71,12 @@ def _iwae(model: Generative, split: Split, samples: int, noise: Noise) -> Tensor
     return torch.cat(out)
 
 
-def _squared_error(model: Generative, split: Split) -> Tensor:
+def _squared_errors(model: Generative, split: Split) -> Tensor:
+    """[N], the mean over pixels."""
     distances = [
         (model.decode(model.code(x, None, y).z, y) - x).double().square().mean((1, 2, 3)) for x, y in _batches(split)
     ]
-    return torch.cat(distances).mean()
+    return torch.cat(distances)
 
 
 def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
@@ -79,16 +84,12 @@ def _batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         yield unit(images), labels
 
 
-def _columns(bound: Tensor, y: Tensor) -> dict[str, Any]:
-    """Columns of the predictions table: the log loss of an image is −ELBO; there is no predicted label."""
-    n = len(y)
+def _columns(bound: Tensor, distances: Tensor, y: Tensor) -> dict[str, Any]:
+    """Columns of the predictions table; what predicts no label leaves those of labels out."""
     return {
         "evaluation": "mean",
-        "example": torch.arange(n, dtype=torch.int32).numpy(),
+        "example": torch.arange(len(y), dtype=torch.int32).numpy(),
         "target": y.short().cpu().numpy(),
-        "predicted": torch.full((n,), NOTHING, dtype=torch.int16).numpy(),
-        "correct": torch.zeros(n, dtype=torch.bool).numpy(),
-        "log_loss": -bound.float().cpu().numpy(),
-        "confidence": torch.zeros(n).numpy(),
         "elbo": bound.float().cpu().numpy(),
+        "squared_error": distances.float().cpu().numpy(),
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vaetune.bottlenecks import Code
-from vaetune.config import ModelConfig
+from vaetune.config import ModelConfig, Task
 from vaetune.errors import UserError
+from vaetune.likelihoods import Likelihood
 from vaetune.noise import Noise
 from vaetune.seeding import derive
 
@@ -45,9 +46,6 @@ def below(name: str, modules: Sequence[str]) -> bool:
     return any(not m or name == m or name.startswith(f"{m}.") for m in modules)
 
 
-Task = Literal["classify", "reconstruct", "generate"]
-
-
 class Model(nn.Module, ABC):
     """A model for images of `shape` (C, H, W) in [0, 1] and labels below `classes`, written on trailing dimensions.
 
@@ -55,8 +53,6 @@ class Model(nn.Module, ABC):
     noise None means the posterior mean with dropout off. `stages` says who trains when; by default one player
     trains everything from "loss" of `terms`.
     """
-
-    tasks: ClassVar[frozenset[Task]]
 
     def __init__(
         self, config: ModelConfig, shape: tuple[int, ...], classes: int, stages: tuple[Stage, ...] = (Stage(),)
@@ -66,6 +62,11 @@ class Model(nn.Module, ABC):
         self.shape = tuple(shape)
         self.classes = classes
         self.stages = stages
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What it can do."""
+        return self.config.tasks
 
     def check(self, x: Tensor, y: Tensor) -> None:
         """Raises `UserError` unless images x [..., B, C, H, W] and labels y [..., B] are of this model's kind."""
@@ -112,6 +113,7 @@ class Generative(Model):
     latents: int
     conditional: ClassVar[bool] = False
     """Whether `code` and `decode` have to be told the labels."""
+    likelihood: Likelihood
 
     @abstractmethod
     def observed(self, x: Tensor, noise: Noise | None) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from vaetune import elbo, likelihoods
 from vaetune.bottlenecks import Code, Gaussian
-from vaetune.models.base import Classifier, Generative, Task
+from vaetune.models.base import Classifier, Generative
 from vaetune.models.configs import BranchedVAEConfig
 from vaetune.networks import MLP, Decoder, Encoder, Linear
 from vaetune.noise import Noise
@@ -23,7 +23,6 @@ class BranchedVAE(Classifier, Generative):
     reads z instead it is the supervised VAE.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct", "generate"})
     config: BranchedVAEConfig
 
     def __init__(self, config: BranchedVAEConfig, shape: tuple[int, ...], classes: int) -> None:

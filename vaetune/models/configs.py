@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from vaetune.config import ModelConfig, per_member
+from vaetune.config import ModelConfig, Task, per_member
 
 if TYPE_CHECKING:
     from vaetune.models.avb import AVB
     from vaetune.models.branched_vae import BranchedVAE
+    from vaetune.models.conjoint_avb import ConjointAVB
     from vaetune.models.conjoint_vae import ConjointVAE
     from vaetune.models.gaussian_vae import GaussianVAE
     from vaetune.models.supervised_vae import SupervisedVAE
@@ -60,6 +61,7 @@ class SupervisedVAEConfig(ModelConfig):
     """
 
     kind: ClassVar[str] = "supervised_vae"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct"})
 
     trunk: tuple[int, ...] = (256, 256)
     latents: int = 64
@@ -104,6 +106,8 @@ class GenerativeConfig(ModelConfig):
     `binarize` draws every pixel anew, as 0 or 1 with its grey value as probability, each time an image is seen
     (Salakhutdinov & Murray 2008); for one fixed draw an image take the dataset binarized:NAME.
     """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset({"reconstruct", "generate"})
 
     convolutions: Convolutions | None = None
     hidden: tuple[int, ...] = (400,)
@@ -160,6 +164,7 @@ class BranchedVAEConfig(GenerativeConfig):
     """
 
     kind: ClassVar[str] = "branched_vae"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct", "generate"})
 
     branch: tuple[int, ...] = ()
     initial_sigma: float = 1.0
@@ -175,16 +180,14 @@ class BranchedVAEConfig(GenerativeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AVBConfig(GenerativeConfig):
-    """Adversarial variational Bayes: an implicit posterior, and a discriminator for its KL (Mescheder et al. 2017).
+class AdversarialConfig(GenerativeConfig):
+    """An implicit posterior, and a discriminator for its KL (Mescheder et al. 2017).
 
     The encoder's features meet `noise` standard normal numbers by `injection`; hidden layers of the widths `posterior`
     and a linear one make z of both. `discriminator` are the discriminator's widths; it takes `discriminator_steps` on
     every batch before encoder and decoder take one, at `discriminator_rate` times the learning rate.
     `adaptive_contrast` compares q(z|x) with the Gaussian of its own moments, from `contrast_draws` draws.
     """
-
-    kind: ClassVar[str] = "avb"
 
     noise: int = 16
     injection: Literal["concatenation", "addition", "product"] = "concatenation"
@@ -195,6 +198,13 @@ class AVBConfig(GenerativeConfig):
     adaptive_contrast: bool = True
     contrast_draws: int = 16
     beta: float = per_member(1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AVBConfig(AdversarialConfig):
+    """Adversarial variational Bayes, by default with adaptive contrast."""
+
+    kind: ClassVar[str] = "avb"
 
     def build(self, shape: tuple[int, ...], classes: int) -> AVB:
         """The model for images of `shape` (channels, height, width) in [0, 1]; labels are not used."""
@@ -224,6 +234,22 @@ class ConjointVAEConfig(GenerativeConfig):
         return ConjointVAE(self, shape, classes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConjointAVBConfig(AdversarialConfig):
+    """Paired images as of `ConjointVAEConfig`, with three implicit posteriors; each gets `noise` numbers of its own."""
+
+    kind: ClassVar[str] = "conjoint_avb"
+
+    left_channels: int = 1
+    private: int = 10
+
+    def build(self, shape: tuple[int, ...], classes: int) -> ConjointAVB:
+        """The model for pairs of `shape` (both images' channels, height, width) in [0, 1]; labels are not used."""
+        from vaetune.models.conjoint_avb import ConjointAVB
+
+        return ConjointAVB(self, shape, classes)
+
+
 _ALL = (
     SupervisedVAEConfig,
     VAEConfig,
@@ -231,5 +257,6 @@ _ALL = (
     BranchedVAEConfig,
     AVBConfig,
     ConjointVAEConfig,
+    ConjointAVBConfig,
 )
 CATALOGUE: dict[str, type[ModelConfig]] = {config.kind: config for config in _ALL}

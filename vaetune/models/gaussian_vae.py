@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from vaetune import elbo, likelihoods
 from vaetune.bottlenecks import Code, Gaussian
 from vaetune.errors import UserError
-from vaetune.models.base import Generative, Task
+from vaetune.models.base import Generative
 from vaetune.models.configs import VAEConfig
 from vaetune.networks import Decoder, Encoder
 from vaetune.noise import Noise
@@ -23,7 +22,6 @@ class GaussianVAE(Generative):
     `context` numbers, made from the label by `about`, go to encoder and decoder beside x and z.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({"reconstruct", "generate"})
     config: VAEConfig
 
     def __init__(self, config: VAEConfig, shape: tuple[int, ...], classes: int, context: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from vaetune import elbo
 from vaetune.bottlenecks import CATALOGUE, Code
 from vaetune.convolutions import ConvolutionStack
 from vaetune.errors import UserError
-from vaetune.models.base import Classifier, Player, Stage, Task
+from vaetune.models.base import Classifier, Player, Stage
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.networks import MLP, Decoder, Linear
 from vaetune.noise import Noise
@@ -26,7 +25,6 @@ class SupervisedVAE(Classifier):
     the frozen encoder.
     """
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "reconstruct"})
     config: SupervisedVAEConfig
 
     def __init__(self, config: SupervisedVAEConfig, shape: tuple[int, ...], classes: int) -> None:

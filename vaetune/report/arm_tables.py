@@ -19,6 +19,7 @@ LABELS = {
     "test/ece_scaled": "ECE, scaled, %",
     "test/error_k": "Error, k samples, %",
     "test/nll_k": "NLL, k samples",
+    "test/error": "Error, %",
     "val/error": "Validation error, %",
     "train/error": "Training error, %",
     "train/nll": "Training NLL",
@@ -27,6 +28,21 @@ LABELS = {
     "rate/nats": "Rate, nats",
     "rate/bits": "Rate, bits",
     "latent/active_units": "Active units",
+    "test/neg_elbo": "−ELBO, nats",
+    "test/bits_per_dimension": "Bits per dimension",
+    "test/neg_iwae": "−IWAE, nats",
+    "test/reconstruction": "−log p(x|z), nats",
+    "test/kl": "KL, nats",
+    "test/squared_error": "Squared error per pixel",
+    "val/neg_elbo": "Validation −ELBO, nats",
+    "train/neg_elbo": "Training −ELBO, nats",
+    "gap/neg_elbo": "Gap in −ELBO, nats",
+    "test/mig": "MIG, %",
+    "test/dci": "DCI, %",
+    "test/sap": "SAP, %",
+    "test/factor_vae": "FactorVAE score, %",
+    "test/transfer_error": "Squared transfer error per pixel",
+    "test/neg_ais": "−log p(x) by AIS, nats",
     "scale/temperature": "Temperature",
     "scale/mu_rms": "rms μ",
     "scale/sigma_rms": "rms σ",
@@ -57,10 +73,10 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
     to = links.to_replicates(found)
     samples = count(found.study["replication"]["samples"])
     return [
-        _errors(found, by_arm),
+        _endpoint(found, by_arm),
         _distributions(found, by_arm, published),
         _each(found),
-        *([_published(published)] if len(published) else []),
+        *([_published(found, published)] if len(published) else []),
         Table(
             "sizes",
             "What each arm is, and what one replicate cost",
@@ -75,73 +91,100 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
             "Means per replicate.",
             to,
         ),
-        _metrics(
+        *_metrics(
+            "bounds",
+            "Bounds, reconstructions and codes",
+            by_arm,
+            summaries.GENERATIVE,
+            f"Per test image. −IWAE: the importance-weighted bound of {samples} draws. Bits per dimension: of "
+            "that bound, for 8-bit images, where the likelihood is a density. Bounds of a Bernoulli and of a "
+            "Gaussian do not compare.",
+            to,
+        ),
+        *_metrics(
             "scores",
             "Calibration and secondary scores",
             by_arm,
-            SCORES,
+            SCORES if found.nll else [],
             "NLL is plain cross-entropy in nats per example. Scaled: by a temperature fitted on validation images. "
             f"k = {samples} samples, probabilities averaged.",
             to,
         ),
-        _metrics(
+        *_metrics(
             "gaps",
             "Validation and training scores, gaps and rate",
             by_arm,
             GAPS,
-            f"Gap: test − training, plain cross-entropy and error in evaluation mode. {GAP}",
+            f"Gap: test − training, plain cross-entropy and error in evaluation mode. {GAP}" if found.nll else "",
             to,
         ),
-        _metrics(
+        *_metrics(
             "scales",
             "Scales",
             by_arm,
             SCALES,
             "Neither noise nor penalty alone has a scale: noise is outgrown by larger μ, a penalty moves its scale "
-            "into the head. Read what each half does beside these.",
+            "into the head. Read what each half does beside these."
+            if found.nll
+            else "",
             to,
         ),
     ]
 
 
-def _errors(found: Evidence, by_arm: pd.DataFrame) -> Table:
+def _endpoint(found: Evidence, by_arm: pd.DataFrame) -> Table:
+    endpoint = found.endpoint
+    main = endpoint.metric
+    what = {
+        "error": "Hard-label error of one pass at the posterior mean, dropout and noise off. The interval covers seeds "
+        "and test examples;",
+        "": f"{endpoint.definition} The interval is by t over replicates, conditional on the test set;",
+    }.get(endpoint.loss, f"{endpoint.definition} The interval covers seeds and test examples;")
     return Table(
         "arms",
-        "Test error",
+        endpoint.title,
         by_arm,
         {
             "Arm": word("arm"),
-            "Test error, %": of("test/error", percent),
-            "95 % interval": lambda r: f"{percent(r['test/error_low'])} to {percent(r['test/error_high'])}",
-            "IQM, %": of("test/error_iqm", percent),
+            endpoint.column: of(main, endpoint.value),
+            "95 % interval": _span(found),
+            f"IQM, {endpoint.values}": of(f"{main}_iqm", endpoint.value),
             "Replicates": lambda r: count(r["replicates"]) + (f" ({count(r['failed'])} failed)" if r["failed"] else ""),
         },
-        "Hard-label error of one pass at the posterior mean, dropout and noise off. The interval covers seeds and test "
-        "examples; intervals of two arms may overlap though their paired difference is significant. IQM: mean of the "
+        f"{what} intervals of two arms may overlap though their paired difference is significant. IQM: mean of the "
         "middle half of the replicates.",
         links.to_replicates(found),
     )
 
 
+def _span(found: Evidence) -> Cell:
+    main, value = found.endpoint.metric, found.endpoint.value
+    return lambda row: f"{value(row[f'{main}_low'])} to {value(row[f'{main}_high'])}"
+
+
 def _each(found: Evidence) -> Table:
-    rows = found.replicates
-    names = ("arm", "replicate_id", "test/error", "test/nll", "val/error", "epochs", "seconds", "outcome", "reason")
+    rows, endpoint = found.replicates, found.endpoint
+    scores = ("test/nll", "val/error") if found.nll else ("test/squared_error", "val/neg_elbo")
+    names = ["arm", "replicate_id", endpoint.metric, *scores, "epochs", "seconds", "outcome", "reason"]
+    there = [name for name in dict.fromkeys(names) if name in rows]
+    others = [name for name in scores if name in there and name != endpoint.metric]
     return Table(
         "each_replicate",
         "Every replicate",
-        rows[[name for name in names if name in rows]],
+        rows[there],
         {
             "Run": word("replicate_id"),
-            "Test error, %": of("test/error", percent),
-            "NLL": of("test/nll", number),
-            "Validation error, %": of("val/error", percent),
+            endpoint.column: of(endpoint.metric, endpoint.value),
+            **{LABELS[name]: of(name, percent if name == "val/error" else number) for name in others},
             "Epochs": of("epochs", count),
             "Time": of("seconds", duration),
             "Outcome": lambda r: (
                 f"{r['outcome']}: {r['reason'].strip().splitlines()[-1]}" if r["reason"] else r["outcome"]
             ),
         },
-        "One that failed scores chance.",
+        "One that failed scores chance."
+        if endpoint.loss == "error"
+        else "One that failed counts as the worst of the study.",
         links.to_run(found, "replicate_id"),
         folded=True,
     )
@@ -150,17 +193,20 @@ def _each(found: Evidence) -> Table:
 def _distributions(found: Evidence, by_arm: pd.DataFrame, published: pd.DataFrame) -> Figure:
     columns = {"Least": "least", "Lower quartile": "lower_quartile", "Median": "median"}
     columns |= {"Upper quartile": "upper_quartile", "Greatest": "greatest", "SD": "sd"}
+    endpoint = found.endpoint
     table = Table(
         "replicates",
-        "Test error of the replicates, %",
+        f"{endpoint.title} of the replicates, {endpoint.values}",
         summaries.replicates(found),
-        {"Arm": word("arm"), **{label: of(name, percent) for label, name in columns.items()}},
+        {"Arm": word("arm"), **{label: of(name, endpoint.value) for label, name in columns.items()}},
     )
     picture = figures.distributions(found, by_arm, published)
-    return Figure("distributions", "Test error of every replicate, %", picture, table)
+    return Figure("distributions", f"{endpoint.title} of every replicate, {endpoint.values}", picture, table)
 
 
-def _published(table: pd.DataFrame) -> Table:
+def _published(found: Evidence, table: pd.DataFrame) -> Table:
+    endpoint = found.endpoint
+    what = "error" if endpoint.loss == "error" else endpoint.name
     return Table(
         "published",
         "Published elsewhere, beside this study",
@@ -168,9 +214,9 @@ def _published(table: pd.DataFrame) -> Table:
         {
             "Arm": word("arm"),
             "Source": word("source"),
-            "Published error, %": of("published", percent),
-            "This study, %": of("test/error", percent),
-            "95 % interval": lambda r: f"{percent(r['test/error_low'])} to {percent(r['test/error_high'])}",
+            f"Published {what}, {endpoint.values}": of("published", endpoint.value),
+            f"This study, {endpoint.values}": of(endpoint.metric, endpoint.value),
+            "95 % interval": _span(found),
         },
         "Published elsewhere, with other code, data splits and budgets: shown for orientation, tested nowhere here.",
     )
@@ -178,11 +224,14 @@ def _published(table: pd.DataFrame) -> Table:
 
 def _metrics(
     name: str, title: str, by_arm: pd.DataFrame, metrics: Sequence[str], note: str, to: Mapping[str, Cell]
-) -> Table:
-    there = [metric for metric in metrics if by_arm[metric].notna().any()]
+) -> list[Table]:
+    there = [metric for metric in metrics if metric in by_arm and f"{metric}_half" in by_arm]
+    metrics, there = there, [metric for metric in there if by_arm[metric].notna().any()]
+    if not there:
+        return []
     columns = {"Arm": word("arm")} | {LABELS[metric]: _spread(by_arm, metric) for metric in there}
     kept = ["arm", *(column for metric in metrics for column in (metric, f"{metric}_half"))]
-    return Table(name, title, by_arm[kept], columns, f"{note} {HALF}", to)
+    return [Table(name, title, by_arm[kept], columns, " ".join(filter(None, (note, HALF))), to)]
 
 
 def _spread(by_arm: pd.DataFrame, metric: str) -> Cell:

@@ -11,7 +11,7 @@ from vaetune.report import audit
 from vaetune.report.document import Cell, Figure, Table, Text, of, word
 from vaetune.report.evidence import Evidence
 from vaetune.report.panels import panels
-from vaetune.report.words import MISSING, count, number, percent, points, signed
+from vaetune.report.words import MISSING, count, in_per_cent, number, percent, points, signed
 
 RANDOM = (
     "The audit slice: each arm's first trials, drawn at random and run to their end whatever their scores. It "
@@ -21,7 +21,7 @@ RANDOM = (
 
 def audit_blocks(found: Evidence) -> list[Figure | Table | Text]:
     """Early stopping, the worth of more trials, the winner's curse, and what mattered."""
-    share = found.study["objective"]["metric"].endswith("error")
+    share = in_per_cent(found.study["objective"]["metric"])
     score: Callable[[float], str] = percent if share else number
     difference: Callable[[float], str] = points if share else signed
     blocks: list[Figure | Table | Text] = [Text(RANDOM), *_stopping(found, difference), *_expected(found, share, score)]

@@ -12,45 +12,51 @@ from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 from vaetune.report.comparisons import Verdict
 from vaetune.report.document import Block, Bullets, Figure, Table, of, word
 from vaetune.report.evidence import Evidence
+from vaetune.report.primary import ERROR, Primary
 from vaetune.report.theme import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, dressed, plain
-from vaetune.report.words import interval, number, percent, points
+from vaetune.report.words import number
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, GREY, "#CC79A7", "#B8A800")
 DASHES = ("solid", "dash", "dot")
 
 
 def axis_blocks(found: Evidence, by_arm: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[Block]:
-    """Curves of the test error, and every comparison along the axis; nothing for a study that was not crossed.
+    """Curves of the endpoint, and every comparison along the axis; nothing for a study that was not crossed.
 
     `by_arm` is the table of `summaries.arms`. With two axes there is a panel for each value of the first.
     """
     places = {arm["name"]: arm for arm in found.study["arms"] if arm.get("at")}
     if not places:
         return []
+    endpoint = found.endpoint
     *outer, axis = next(iter(places.values()))["at"]
     rows = by_arm[by_arm["arm"].isin(places)]
     table = pd.DataFrame(
         {
             "base": [places[arm]["base"] for arm in rows["arm"]],
             **{_leaf(path): [places[arm]["at"][path] for arm in rows["arm"]] for path in (*outer, axis)},
-            "error": rows["test/error"].to_numpy(),
-            "low": rows["test/error_low"].to_numpy(),
-            "high": rows["test/error_high"].to_numpy(),
+            "error": rows[endpoint.metric].to_numpy(),
+            "low": rows[f"{endpoint.metric}_low"].to_numpy(),
+            "high": rows[f"{endpoint.metric}_high"].to_numpy(),
         }
     )
     panel = _leaf(outer[0]) if outer else None
     columns = {"Arm": word("base")} | {_leaf(path): of(_leaf(path), number) for path in (*outer, axis)}
     curves = Table(
         "axis",
-        f"Test error by {_leaf(axis)}, %",
+        f"{endpoint.title} by {_leaf(axis)}, {endpoint.values}",
         table,
-        columns | {"Test error, %": of("error", percent), "95 % interval": lambda r: interval(r["low"], r["high"])},
+        columns
+        | {
+            endpoint.column: of("error", endpoint.value),
+            "95 % interval": lambda r: endpoint.interval(r["low"], r["high"]),
+        },
     )
     return [
         Figure(
             "axis",
-            f"Test error along {_leaf(axis)}, %",
-            _curves(table, _leaf(axis), panel),
+            f"{endpoint.title} along {_leaf(axis)}, {endpoint.values}",
+            _curves(table, _leaf(axis), panel, endpoint),
             curves,
             "Line: mean of the replicates, each arm tuned anew at every value. Band: 95 % interval over seeds and test "
             "examples of each point alone; whether two arms differ is said by their comparison, not by their bands.",
@@ -63,7 +69,7 @@ def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _curves(table: pd.DataFrame, x: str, panel: str | None) -> go.Figure:
+def _curves(table: pd.DataFrame, x: str, panel: str | None, endpoint: Primary = ERROR) -> go.Figure:
     cuts = list(table[panel].drop_duplicates()) if panel else [None]
     titles = [f"{panel} = {number(cut)}" for cut in cuts] if panel else None
     figure = make_subplots(rows=1, cols=len(cuts), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
@@ -75,7 +81,7 @@ def _curves(table: pd.DataFrame, x: str, panel: str | None) -> go.Figure:
             place = {"row": 1, "col": column, "legendgroup": str(arm)}
             figure.add_scatter(
                 x=pd.concat([own[x], own[x][::-1]]),
-                y=100 * pd.concat([own["high"], own["low"][::-1]]),
+                y=endpoint.scale * pd.concat([own["high"], own["low"][::-1]]),
                 mode="lines",
                 line={"width": 0},
                 fill="toself",
@@ -87,18 +93,18 @@ def _curves(table: pd.DataFrame, x: str, panel: str | None) -> go.Figure:
             )
             figure.add_scatter(
                 x=own[x],
-                y=100 * own["error"],
+                y=endpoint.scale * own["error"],
                 mode="lines+markers",
                 line=line,
                 name=plain(str(arm)),
                 showlegend=column == 1,
-                hovertemplate=f"{plain(str(arm))}<br>{x} = %{{x}}: %{{y:.2f}} %<extra></extra>",
+                hovertemplate=f"{plain(str(arm))}<br>{x} = %{{x}}: %{{y:.2f}} {endpoint.values}<extra></extra>",
                 **place,
             )
     figure.update_xaxes(title=x)
     if table[x].min() > 0 and table[x].max() >= 8 * table[x].min():
         figure.update_xaxes(type="log", tickvals=sorted(set(table[x])), tickformat=",~g")
-    figure.update_yaxes(title="test error, %", col=1)
+    figure.update_yaxes(title=f"{endpoint.name}, {endpoint.values}", col=1)
     return dressed(figure, 420)
 
 
@@ -108,6 +114,7 @@ def _parting(found: Evidence, verdicts: Sequence[Verdict]) -> list[Block]:
     crossed = [verdict for verdict in verdicts if verdict.contrast.name in declared]
     if not crossed:
         return []
+    endpoint = found.endpoint
     rows = [_row(declared[verdict.contrast.name], verdict) for verdict in crossed]
     frame = pd.DataFrame(rows)
     sentences = []
@@ -117,8 +124,8 @@ def _parting(found: Evidence, verdicts: Sequence[Verdict]) -> list[Block]:
     columns = {
         "Comparison": word("comparison"),
         "At": word("place"),
-        "Difference, points": of("difference", points),
-        "95 % interval": lambda r: interval(r["low"], r["high"]),
+        f"Difference, {endpoint.unit}": of("difference", endpoint.difference),
+        "95 % interval": lambda r: endpoint.interval(r["low"], r["high"]),
         "Verdict": word("verdict"),
     }
     note = "The verdicts are adjusted for all declared comparisons at all values together."

@@ -22,6 +22,8 @@ SCORES = {"max_softmax": "1 − largest probability", "entropy": "entropy", "rat
 
 def battery_blocks(found: Evidence) -> list[Figure | Table | Text]:
     """What was measured of the battery; attacks and outliers only where they were asked for."""
+    if not found.nll:
+        return [Text("The battery asks for predicted labels, and these models predict none.")]
     if found.battery.empty:
         return [Text("The battery was not measured in this execution.")]
     blocks: list[Figure | Table | Text] = [*_reliability(found), *_sigma(found), *_plane(found)]

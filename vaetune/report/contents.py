@@ -19,20 +19,32 @@ from vaetune.report.document import Bullets, Cell, Document, Figure, Section, Ta
 from vaetune.report.evidence import Evidence
 from vaetune.report.method import how_measured
 from vaetune.report.verdict_tables import verdict_blocks
-from vaetune.report.words import MISSING, count, duration, interval, number, p_value, percent, plural, points, signed
+from vaetune.report.words import (
+    MISSING,
+    count,
+    duration,
+    in_per_cent,
+    interval,
+    number,
+    p_value,
+    percent,
+    plural,
+    points,
+    signed,
+)
 
 
 def compose(found: Evidence) -> Document:
     """The report of an execution."""
-    verdicts = comparisons.judge(contrasts(found), found.errors, found.search, found.margin)
+    verdicts = comparisons.judge(contrasts(found), found.errors, found.search, found.margin, found.endpoint)
     by_arm, spent = summaries.arms(found), costs.ledger(found)
     along = axis_blocks(found, by_arm, verdicts)
     sections = [
-        Section("verdicts", "Verdicts", verdict_blocks(verdicts)),
+        Section("verdicts", "Verdicts", verdict_blocks(verdicts, found.endpoint)),
         *([Section("axis", "Where the arms part", along)] if along else []),
         Section("flags", "Flags", _flags([*costs.flags(found, spent), *battery.collapsed(found)])),
         Section("arms", "The arms", arm_blocks(found, by_arm)),
-        Section("curves", "Learning curves", _curves(summaries.curves(found))),
+        Section("curves", "Learning curves", _curves(found)),
         Section("secondary", "Secondary metrics", _secondary(found, verdicts)),
         Section("battery", "Beyond the error", battery_blocks(found)),
         Section("ledger", "What the search spent", _spent(found, spent)),
@@ -57,18 +69,23 @@ def _flags(found: list[str]) -> list[Bullets | Text]:
     ]
 
 
-def _curves(table: pd.DataFrame) -> list[Figure | Text]:
+def _curves(found: Evidence) -> list[Figure | Text]:
+    metric = found.study["objective"]["metric"]
+    share = bool(found.nll) or in_per_cent(metric)
+    metric = "val/error" if share else metric
+    table = summaries.curves(found, metric)
     if table.empty:
         return [Text("No replicate left a learning curve.")]
     few = summaries.at_epochs(table)
     columns: dict[str, Cell] = {"Arm": word("arm")}
-    columns |= {str(name).capitalize(): of(str(name), percent) for name in few.columns[1:]}
+    columns |= {str(name).capitalize(): of(str(name), percent if share else number) for name in few.columns[1:]}
+    name, unit = ("Validation error", ", %") if share else (metric, "")
     return [
         Figure(
             "curves",
-            "Validation error of the replicates by epoch, %",
-            figures.learning_curves(table),
-            Table("curves", "Validation error by epoch, %: mean of the replicates", few, columns),
+            f"{name} of the replicates by epoch{unit}",
+            figures.learning_curves(table, share),
+            Table("curves", f"{name} by epoch{unit}: mean of the replicates", few, columns),
             "Line: mean of the replicates that are still training. Band: from the least to the greatest. Grey: the "
             "other arms' means. The score of a replicate is that of the weights at the end of its training.",
         )
@@ -94,11 +111,14 @@ def _secondary(found: Evidence, verdicts: Sequence[Verdict]) -> Sequence[Table |
     }
     note = (
         "Exploratory: adjusted for the false discovery rate over this whole table, and no ground for a verdict. "
+    ) + (
         "Errors, ECE and their gaps in points, the rest in its own unit. NLL by the two-way interval; all other rows "
         "by t over replicates, conditional on the test set."
+        if found.nll
+        else "Shares in points, the rest in its own unit; by t over replicates, conditional on the test set."
     )
     other = Table("secondary", "The declared comparisons by other metrics", table, shown, note)
-    return [Text(GAP + said), other, *_exploratory(found), *_sampling(found)]
+    return [*([Text(GAP + said)] if found.nll else []), other, *_exploratory(found), *_sampling(found)]
 
 
 def _sampling(found: Evidence) -> list[Table]:
@@ -126,15 +146,17 @@ def _exploratory(found: Evidence) -> list[Table]:
     plain, table = summaries.exploratory(found)
     if table.empty:
         return []
+    endpoint = found.endpoint
     shown = {
         "Arm": word("arm"),
-        "Difference, points": of("difference", points),
-        "95 % interval": lambda r: interval(r["low"], r["high"]),
+        f"Difference, {endpoint.unit}": of("difference", endpoint.difference),
+        "95 % interval": lambda r: endpoint.interval(r["low"], r["high"]),
         "p": of("p", p_value),
         "p, Benjamini–Hochberg": of("p_adjusted", p_value),
     }
+    by = "the two-way interval" if endpoint.loss else "t over replicates, conditional on the test set"
     note = (
-        "Exploratory, and no ground for a verdict: differences in test error by the two-way interval, not adjusted; "
+        f"Exploratory, and no ground for a verdict: differences in {endpoint.name} by {by}, not adjusted; "
         "p adjusted for the false discovery rate over this table. That one arm differs from the plain one and another "
         "does not is no comparison of these two."
     )
@@ -143,7 +165,7 @@ def _exploratory(found: Evidence) -> list[Table]:
 
 def _trials(found: Evidence) -> Table:
     objective = found.study["objective"]["metric"]
-    score: Callable[[float], str] = percent if objective.endswith("error") else number
+    score: Callable[[float], str] = percent if in_per_cent(objective) else number
     names = (
         "trial_id",
         "arm",
@@ -177,7 +199,7 @@ def _trials(found: Evidence) -> Table:
 
 def _spent(found: Evidence, spent: pd.DataFrame) -> list[Figure | Table]:
     objective = found.study["objective"]
-    share = objective["metric"].endswith("error")
+    share = in_per_cent(objective["metric"])
     score: Callable[[float], str] = percent if share else number
     unit = ", %" if share else ""
     columns = {

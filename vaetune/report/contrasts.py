@@ -15,7 +15,7 @@ from vaetune.report.statistics import Array
 
 @dataclass(frozen=True)
 class Contrast:
-    """A declared comparison as numbers: `values[replicate, example]` = Σ weight · loss of the arm.
+    """A declared comparison as numbers: `values` = Σ weight · the arm's of `Evidence.errors`, and of that shape.
 
     `weights` name arms only; `resolved` says in words which arm each "best of" became, and why.
     """
@@ -56,21 +56,26 @@ def _contrast(evidence: Evidence, declared: Mapping[str, Any]) -> Contrast:
 
 
 def _best_of(evidence: Evidence, arms: Sequence[str]) -> tuple[str, str]:
-    """The arm that is best on validation images (error, then scaled NLL), and the words for it."""
+    """The arm that is best on validation images (a classifier's: error, then scaled NLL), and the words for it."""
     for arm in arms:
         if arm not in evidence.errors:
             raise unknown("arm in best_of:", arm, evidence.arms)
-    refit = evidence.study["replication"]["refit"]
+    refit, endpoint = evidence.study["replication"]["refit"], evidence.endpoint
     scores = {arm: _reseeded(evidence, arm) if refit else _replicated(evidence, arm) for arm in arms}
-    best = min(scores, key=scores.__getitem__)
-    listed = ", ".join(f"{arm} {100 * error:.2f} %" for arm, (error, _) in scores.items())
+    best = (min if endpoint.smaller_is_better else max)(scores, key=scores.__getitem__)
+    listed = ", ".join(f"{arm} {endpoint.value(score)} {endpoint.values}" for arm, (score, _) in scores.items())
     of = "its re-seeded winner's" if refit else "the replicates'"
-    return best, f"The best of {', '.join(arms)} by {of} validation error is {best} ({listed})."
+    name = endpoint.name.replace("test", "validation")
+    return best, f"The best of {', '.join(arms)} by {of} {name} is {best} ({listed})."
 
 
 def _replicated(evidence: Evidence, arm: str) -> tuple[float, float]:
-    rows = evidence.of(arm)
-    require_finite(rows, "val/error")
+    rows, column = evidence.of(arm), evidence.endpoint.validation()
+    if column not in rows:
+        raise UserError(f"best of {arm} and others: the replicates have no {column}; name the arm in the comparison")
+    require_finite(rows, column)
+    if column != "val/error":
+        return float(rows[column].mean()), 0.0
     require_finite(rows, "val/nll_scaled")
     return float(rows["val/error"].mean()), float(rows["val/nll_scaled"].mean())
 
@@ -78,7 +83,8 @@ def _replicated(evidence: Evidence, arm: str) -> tuple[float, float]:
 def _reseeded(evidence: Evidence, arm: str) -> tuple[float, float]:
     """As scored in the select phase: replicates that were fitted on the validation images cannot say."""
     objective = evidence.study["objective"]
-    if (objective["metric"], objective["tie"]) != ("val/error", "val/nll_scaled"):
+    scored = (evidence.endpoint.metric, objective["metric"], objective["tie"])
+    if scored != ("test/error", "val/error", "val/nll_scaled"):
         raise UserError(
             f"best of {arm} and others: the replicates were fitted on the validation images (replication.refit), "
             f"and the search scored {objective['metric']}, not val/error; name the arm in the comparison"

@@ -57,13 +57,17 @@ def flags(evidence: Evidence, costs: pd.DataFrame) -> list[str]:
             own = evidence.ledger[(evidence.ledger["arm"] == row["arm"]) & (evidence.ledger["phase"] == "search")]
             failed = own[own["outcome"] == "failed"]
             out.append(f"{row['arm']}: {row['failed']} of {plural(row['trials'], 'trial')} failed{_reasons(failed)}.")
+    endpoint = evidence.endpoint
     chance = 1 - 1 / int(evidence.study["dataset_info"]["classes"])
+    scored = f"scores chance error, {percent(chance)} %"
+    if endpoint.loss != "error":
+        scored = f"counts as the worst of all replicates{', image by image' if endpoint.loss else ''}"
     for arm in evidence.arms:
         own = evidence.of(arm)
         if own["failed"].any():
             out.append(
                 f"{arm}: {int(own['failed'].sum())} of {plural(len(own), 'replicate')} failed"
-                f"{_reasons(own[own['failed']])}; each scores chance error, {percent(chance)} %."
+                f"{_reasons(own[own['failed']])}; each {scored}."
             )
     for arm in evidence.study["arms"]:
         out += _at_the_edge(evidence, arm)

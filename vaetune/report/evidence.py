@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from vaetune.errors import UserError
+from vaetune.report import primary
+from vaetune.report.primary import Primary
 from vaetune.report.statistics import Array
 from vaetune.storage import Storage
 from vaetune.tables import SCHEMAS, Tables
@@ -22,10 +24,12 @@ from vaetune.tables import SCHEMAS, Tables
 class Evidence:
     """An execution. `study` and `environment` are its JSON files; the frames are its tables, cleaned.
 
-    `replicates` has one row a replicate in order of arm and replicate number. Where `failed`, its test and
-    validation error are chance, (C − 1)/C, and its NLLs log C. `errors[arm]` is 1 − correct and `nll[arm]` the
-    log loss in nats, both [replicate, example], of one pass at the posterior mean. `search` [replicate] is the
-    number of the search that replicate i of every arm belongs to. `importance`, `battery` and `runs` may be empty.
+    `replicates` has one row a replicate in order of arm and replicate number. `errors[arm]` is what the study's
+    endpoint is the mean of, [replicate, example]: for classifiers 1 − correct; it is [replicate] where the endpoint is
+    no mean over examples. `nll[arm]` is a classifier's log loss in nats. Both are of one pass at the posterior mean.
+    Where a replicate `failed`, its test and validation error are chance, (C − 1)/C, and its NLLs log C; an endpoint
+    that knows no chance is, example by example, the worst of all replicates of the study. `search` [replicate] is
+    the number of the search that replicate i of every arm belongs to. `importance`, `battery` and `runs` may be empty.
     """
 
     study: dict[str, Any]
@@ -47,18 +51,27 @@ class Evidence:
 
     @property
     def margin(self) -> float:
-        """The equivalence margin as a fraction; the study states it in points."""
-        return float(self.study["margin"]) / 100
+        """The equivalence margin in the tables' own numbers; the study states it in the endpoint's unit."""
+        return float(self.study["margin"]) / self.endpoint.scale
+
+    @property
+    def endpoint(self) -> Primary:
+        """What is compared."""
+        return primary.of(self.study)
 
     @property
     def examples(self) -> int:
         """How many test examples."""
-        return len(self.errors[self.arms[0]][0])
+        first = self.errors[self.arms[0]]
+        return first.shape[1] if first.ndim == 2 else int(self.study["dataset_info"]["test"])
 
     def of(self, arm: str) -> pd.DataFrame:
         """The arm's replicates."""
         return self.replicates[self.replicates["arm"] == arm]
 
+
+COLUMNS = {"error": "correct", "nll": "log_loss", "neg_elbo": "elbo"}
+"""Where the table of predictions has a loss, or what it is made from."""
 
 OPTIONAL = ("importance", "battery", "runs")
 
@@ -94,9 +107,14 @@ def assemble(
     if ledger.empty:
         raise UserError("table ledger is empty: nothing was searched, so there is nothing to report")
     arms = [arm["name"] for arm in study["arms"]]
-    classes, refit = int(study["dataset_info"]["classes"]), bool(study["replication"]["refit"])
-    rows = _replicates(replicates, arms, classes, refit)
-    errors, nll = _losses(rows, predictions, arms, study["dataset_info"])
+    endpoint, info = primary.of(study), study["dataset_info"]
+    rows = _replicates(replicates, arms, endpoint, int(info["classes"]), bool(study["replication"]["refit"]))
+    losses = Losses(rows, predictions, info)
+    if endpoint.loss:
+        errors = losses.of(endpoint.loss)
+        _agree(rows, errors, endpoint)
+    else:
+        errors = {arm: rows.loc[rows["arm"] == arm, endpoint.metric].to_numpy(float) for arm in arms}
     return Evidence(
         study=study,
         environment=environment,
@@ -104,7 +122,7 @@ def assemble(
         history=history.drop_duplicates(["member_id", "epoch", "metric"], keep="last"),
         replicates=rows,
         errors=errors,
-        nll=nll,
+        nll=losses.of("nll") if endpoint.task == "classify" else {},
         search=rows.loc[rows["arm"] == arms[0], "search"].to_numpy(np.int64),
         importance=_last(optional, "importance", ["arm", "search", "parameter"]),
         battery=_last(optional, "battery", ["replicate_id", "metric", "x"]),
@@ -118,7 +136,9 @@ def _last(given: Mapping[str, pd.DataFrame], name: str, key: list[str]) -> pd.Da
     return frame.drop_duplicates(key, keep="last")
 
 
-def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int, refit: bool) -> pd.DataFrame:
+def _replicates(
+    replicates: pd.DataFrame, arms: list[str], endpoint: Primary, classes: int, refit: bool
+) -> pd.DataFrame:
     rows = replicates.drop_duplicates("replicate_id", keep="last")
     rows = rows[rows["arm"].isin(arms)].copy()
     for arm in arms:
@@ -135,10 +155,19 @@ def _replicates(replicates: pd.DataFrame, arms: list[str], classes: int, refit: 
         "val/error": 1 - 1 / classes,
         "val/nll_scaled": math.log(classes),
     }.items():
-        rows[column] = rows.get(column, pd.Series(np.nan, rows.index)).mask(rows["failed"], chance)
+        if column in rows or endpoint.task == "classify":
+            rows[column] = rows.get(column, pd.Series(np.nan, rows.index)).mask(rows["failed"], chance)
+    if endpoint.metric not in rows:
+        raise UserError(f"table replicates has no {endpoint.metric}, which this study compares: are these its models?")
+    if endpoint != primary.ERROR:
+        if rows["failed"].all():
+            raise UserError(f"table replicates: no replicate finished, so nothing has a {endpoint.name}")
+        for column in {endpoint.metric, endpoint.validation()} & set(rows):
+            known = rows.loc[~rows["failed"], column]
+            rows[column] = rows[column].mask(rows["failed"], known.max() if endpoint.smaller_is_better else known.min())
     if refit:  # a score on images that were trained on is none, nor is the chance score of those that failed
         rows[[column for column in rows if str(column).startswith("val/")]] = np.nan
-    require_finite(rows, "test/error")
+    require_finite(rows, endpoint.metric)
     _paired(rows, arms)
     return rows
 
@@ -168,34 +197,39 @@ def require_finite(rows: pd.DataFrame, column: str) -> None:
         )
 
 
-def _losses(
-    rows: pd.DataFrame, predictions: pd.DataFrame, arms: list[str], info: Mapping[str, Any]
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """1 − correct and log loss, [replicate, example] an arm; chance for replicates that failed."""
-    mean = predictions[predictions["evaluation"] == "mean"]
-    codes, ids = pd.factorize(mean["replicate_id"])
-    examples = np.unique(mean["example"]) if len(mean) else np.arange(info["test"])
-    if len(examples) != info["test"]:
-        raise UserError(f"table predictions holds {len(examples)} test examples, study.json says {info['test']}")
-    cells = (codes, np.searchsorted(examples, mean["example"].to_numpy()))
-    place = {name: i for i, name in enumerate(ids)}
-    recorded = {"error": 1.0 - mean["correct"].to_numpy(float), "nll": mean["log_loss"].to_numpy(float)}
-    chance = {"error": 1 - 1 / int(info["classes"]), "nll": math.log(int(info["classes"]))}
-    out: dict[str, dict[str, Array]] = {}
-    for name, values in recorded.items():
-        loss = np.full((len(ids), len(examples)), np.nan)
-        loss[cells] = values  # of a cell written twice the last stays
-        out[name] = {}
-        for arm in arms:
-            own = rows[rows["arm"] == arm]
-            table = np.full((len(own), len(examples)), chance[name])
-            for i, (replicate, failed) in enumerate(zip(own["replicate_id"], own["failed"], strict=True)):
-                if not failed:
-                    table[i] = _row(replicate, place, loss, examples)
-            out[name][arm] = table
-    for arm in arms:
-        _agree(rows[rows["arm"] == arm], out["error"][arm])
-    return out["error"], out["nll"]
+class Losses:
+    """The test losses of every replicate at the posterior mean, example by example, from the table of predictions."""
+
+    def __init__(self, rows: pd.DataFrame, predictions: pd.DataFrame, info: Mapping[str, Any]) -> None:
+        self._rows = rows
+        self._mean = mean = predictions[predictions["evaluation"] == "mean"]
+        codes, ids = pd.factorize(mean["replicate_id"])
+        self._examples = np.unique(mean["example"]) if len(mean) else np.arange(info["test"])
+        if len(self._examples) != info["test"]:
+            raise UserError(
+                f"table predictions holds {len(self._examples)} test examples, study.json says {info['test']}"
+            )
+        self._cells = (codes, np.searchsorted(self._examples, mean["example"].to_numpy()))
+        self._place = {name: i for i, name in enumerate(ids)}
+        self._chance = {"error": 1 - 1 / int(info["classes"]), "nll": math.log(int(info["classes"]))}
+
+    def of(self, name: str) -> dict[str, Array]:
+        """A loss as [replicate, example] an arm. A replicate that failed has chance, or else the worst there is."""
+        loss = np.full((len(self._place), len(self._examples)), np.nan)
+        loss[self._cells] = self._recorded(name)  # of a cell written twice the last stays
+        there = np.isfinite(loss).any(axis=0) if name == "neg_ais" else slice(None)  # the first test images only
+        loss, examples = loss[:, there], self._examples[there]
+        done = self._rows[~self._rows["failed"]]
+        found = {replicate: _row(replicate, self._place, loss, examples) for replicate in done["replicate_id"]}
+        lost = np.full(len(examples), self._chance.get(name, np.nan))
+        if name not in self._chance:
+            lost = np.max(list(found.values()), axis=0)
+        arms = self._rows.groupby("arm", sort=False)["replicate_id"]
+        return {str(arm): np.stack([found.get(replicate, lost) for replicate in own]) for arm, own in arms}
+
+    def _recorded(self, name: str) -> Array:
+        column: Array = self._mean[COLUMNS.get(name, name)].to_numpy(float)
+        return {"error": 1.0 - column, "neg_elbo": -column}.get(name, column)
 
 
 def _row(replicate: str, place: Mapping[str, int], loss: Array, examples: npt.NDArray[np.int64]) -> Array:
@@ -208,11 +242,14 @@ def _row(replicate: str, place: Mapping[str, int], loss: Array, examples: npt.ND
     return row
 
 
-def _agree(own: pd.DataFrame, errors: Array) -> None:
-    """The two records of a replicate's test error must be one number (float32 apart)."""
-    stated = own["test/error"].to_numpy(float)
-    for i in np.flatnonzero(np.abs(stated - errors.mean(axis=1)) > 1e-5):
-        raise UserError(
-            f"replicate {own['replicate_id'].iloc[i]}: table replicates says test/error {stated[i]:.6f}, its "
-            f"predictions say {errors[i].mean():.6f}; evaluate it again"
-        )
+def _agree(rows: pd.DataFrame, errors: Mapping[str, Array], endpoint: Primary) -> None:
+    """The two records of a replicate's endpoint must be one number (float32 apart); failed ones have no record."""
+    for arm, table in errors.items():
+        own = rows[rows["arm"] == arm]
+        stated, found = own[endpoint.metric].to_numpy(float), table.mean(axis=1)
+        known = own["outcome"].to_numpy() != "failed" if endpoint != primary.ERROR else np.full(len(own), True)
+        for i in np.flatnonzero(known & (np.abs(stated - found) > 1e-5 * np.maximum(1, np.abs(stated)))):
+            raise UserError(
+                f"replicate {own['replicate_id'].iloc[i]}: table replicates says {endpoint.metric} {stated[i]:.6f}, "
+                f"its predictions say {found[i]:.6f}; evaluate it again"
+            )

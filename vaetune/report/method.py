@@ -10,6 +10,7 @@ import numpy as np
 from vaetune.report.comparisons import SEARCHES
 from vaetune.report.document import Facts
 from vaetune.report.evidence import Evidence
+from vaetune.report.primary import Primary
 from vaetune.report.words import count, duration, percent, plural
 
 EXPLORATORY = (
@@ -25,12 +26,12 @@ def how_measured(found: Evidence) -> Facts:
     searches = len(np.unique(found.search))
     return Facts(
         [
-            ("Endpoint", _endpoint(study)),
+            ("Endpoint", _endpoint(study, found.endpoint)),
             ("Data", _data(study, study["dataset_info"])),
             ("Replicates", _replicates(study, len(found.search))),
             ("Search", _search(study, study["budget"], searches)),
             ("Intervals", _conditional(searches, found)),
-            ("Verdicts", _verdicts(study, found.margin)),
+            ("Verdicts", _verdicts(study, found.margin, found.endpoint)),
             ("Exploratory", EXPLORATORY),
             ("Repeatability", _repeatability(study)),
             ("Software", _software(environment)),
@@ -40,11 +41,8 @@ def how_measured(found: Evidence) -> Facts:
     )
 
 
-def _endpoint(study: dict[str, Any]) -> str:
-    return (
-        "Share of test images that one pass at the posterior mean, dropout and noise off, gets wrong at the end "
-        f"of training. Preset {study['preset']}, root seed {study['seed']}."
-    )
+def _endpoint(study: dict[str, Any], endpoint: Primary) -> str:
+    return f"{endpoint.definition} Preset {study['preset']}, root seed {study['seed']}."
 
 
 def _data(study: dict[str, Any], info: dict[str, Any]) -> str:
@@ -79,12 +77,16 @@ def _search(study: dict[str, Any], budget: dict[str, Any], searches: int) -> str
     )
 
 
-def _verdicts(study: dict[str, Any], margin: float) -> str:
+def _verdicts(study: dict[str, Any], margin: float, endpoint: Primary) -> str:
+    error = (
+        "with seeds and test examples as two crossed random factors and Satterthwaite's degrees of freedom"
+        if endpoint.loss
+        else "that of Student's t over replicates: no mean over test examples, it is conditional on the test set"
+    )
     return (
         f"At 5 % after Holm over {plural(len(study['comparisons']), 'declared comparison')}; equivalence by two "
-        f"one-sided tests against ±{percent(margin)} points, a margin fixed before the search. Estimate, interval and "
-        "both p values rest on one standard error, with seeds and test examples as two crossed random factors and "
-        "Satterthwaite's degrees of freedom."
+        f"one-sided tests against ±{endpoint.value(margin)} {endpoint.unit}, a margin fixed before the search. "
+        f"Estimate, interval and both p values rest on one standard error, {error}."
     )
 
 

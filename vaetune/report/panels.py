@@ -62,7 +62,7 @@ def panels(curves: pd.DataFrame, x: str, unit: str, span: tuple[float, float]) -
         )
     low, high = span
     pad = 0.1 * (high - low) or 0.5
-    figure.update_yaxes(range=[max(0.0, low - pad), high + pad])
+    figure.update_yaxes(range=[low - pad if low < 0 else max(0.0, low - pad), high + pad])
     figure.update_xaxes(title=x, row=rows)
     figure.update_layout(showlegend=False)
     return dressed(figure, 190 * rows + 90)

@@ -112,6 +112,16 @@ def over_rows(values: Array) -> Estimate:
     return Estimate(float(values.mean()), se, len(values) - 1, len(values))
 
 
+def estimated(values: Array) -> Estimate:
+    """Of [replicate, example] by `two_way`; of one value a replicate by `over_rows`."""
+    return two_way(values) if np.ndim(values) == 2 else over_rows(values)
+
+
+def by_replicate(values: Array) -> Array:
+    """One value a replicate: the mean over examples where there are any."""
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
 def combine(weights: Sequence[tuple[str, float]], values: Mapping[str, Array]) -> Array:
     """Σ weight · values[arm], with the dust of decimal weights swept off: equal columns give exactly 0."""
     total: Array = np.sum([weight * values[arm] for arm, weight in weights], axis=0)

@@ -17,38 +17,51 @@ SECONDARY = [
     *("test/nll", "test/nll_scaled", "test/brier", "test/ece", "test/ece_scaled", "test/error_k", "test/nll_k"),
     *("gap/error", "gap/nll"),
 ]
+GENERATIVE = [
+    *("test/neg_elbo", "test/bits_per_dimension", "test/neg_iwae", "test/reconstruction", "test/kl"),
+    *("test/squared_error", "gap/neg_elbo", "train/neg_elbo", "val/neg_elbo"),
+    *("test/transfer_error", "test/neg_ais", "test/mig", "test/dci", "test/sap", "test/factor_vae"),
+]
+BOUNDS = frozenset(m for m in GENERATIVE if "elbo" in m or "iwae" in m or "ais" in m) | {"test/reconstruction"}
 METRICS = [
     *SECONDARY,
     *("val/error", "val/nll_scaled", "train/error", "train/nll", "rate/nats", "rate/bits", "latent/active_units"),
     *("scale/temperature", "scale/mu_rms", "scale/sigma_rms", "scale/snr", "scale/head_norm", "scale/logits_rms"),
 ]
-IN_POINTS = frozenset({"test/error_k", "test/ece", "test/ece_scaled", "gap/error", "val/error", "train/error"})
+IN_POINTS = frozenset(
+    {"test/error", "test/error_k", "test/ece", "test/ece_scaled", "gap/error", "val/error", "train/error"}
+    | {"test/mig", "test/dci", "test/sap", "test/factor_vae"}
+)
 
 
 def arms(evidence: Evidence) -> pd.DataFrame:
     """One row an arm.
 
-    `test/error` has the two-way 95 % interval (seeds and test examples) in `_low` and `_high`. Every other metric
-    is a mean over the replicates that have it, with the half width of its t interval in `_half`: conditional on
-    the test set, NaN below two replicates. Shares are fractions, NLLs and rates nats per example.
+    The endpoint has its 95 % interval (two-way, over seeds and test examples, where it is a mean of these) in `_low`
+    and `_high`. Every other metric is a mean over the replicates that have it, with the half width of its t interval in
+    `_half`: conditional on the test set, NaN below two replicates. Shares are fractions, NLLs and rates nats per
+    example.
     """
     rows = []
+    endpoint = evidence.endpoint
+    main, bounds = endpoint.metric, (0.0, 1.0) if endpoint.values == "%" else (-np.inf, np.inf)
+    others = [m for m in [*METRICS, *measured(evidence, [*GENERATIVE, "test/error"])] if m != main]
     for arm in evidence.study["arms"]:
         own = evidence.of(arm["name"])
         errors = evidence.errors[arm["name"]]
-        estimate = statistics.two_way(over_searches(errors, evidence.search))
+        estimate = statistics.estimated(over_searches(errors, evidence.search))
         low, high = estimate.interval()
         row = {
             "arm": arm["name"],
             "summary": arm["summary"],
             "replicates": len(own),
             "failed": int(own["failed"].sum()),
-            "test/error": estimate.mean,
-            "test/error_low": max(low, 0.0),
-            "test/error_high": min(high, 1.0),
-            "test/error_iqm": statistics.interquartile_mean(errors.mean(axis=1)),
+            main: estimate.mean,
+            f"{main}_low": max(low, bounds[0]),
+            f"{main}_high": min(high, bounds[1]),
+            f"{main}_iqm": statistics.interquartile_mean(statistics.by_replicate(errors)),
         }
-        for metric in METRICS:
+        for metric in others:
             row[metric], row[f"{metric}_half"] = _mean(own, metric)
         row |= {
             "parameters": int(own["parameters"].median()),
@@ -59,19 +72,25 @@ def arms(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def measured(evidence: Evidence, metrics: Sequence[str]) -> list[str]:
+    """Those of the metrics of which a replicate has a value."""
+    rows = evidence.replicates
+    return [metric for metric in metrics if metric in rows and rows[metric].notna().any()]
+
+
 def published(evidence: Evidence, by_arm: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm and source: the error that others published, beside the arm's row in `by_arm`."""
+    """One row an arm and source: the endpoint's value that others published, beside the arm's row in `by_arm`."""
     given = evidence.study["published"]
     rows = [(arm, source, error) for arm in evidence.arms for source, error in given.get(arm, {}).items()]
     table = pd.DataFrame(rows, columns=["arm", "source", "published"])
-    return table.merge(by_arm[["arm", "test/error", "test/error_low", "test/error_high"]], on="arm")
+    return table.merge(by_arm[["arm", *(evidence.endpoint.metric + end for end in ("", "_low", "_high"))]], on="arm")
 
 
 def replicates(evidence: Evidence) -> pd.DataFrame:
-    """One row an arm: the quartiles of its replicates' test errors."""
+    """One row an arm: the quartiles of its replicates' endpoints."""
     rows = []
     for arm in evidence.arms:
-        means = evidence.errors[arm].mean(axis=1)
+        means = statistics.by_replicate(evidence.errors[arm])
         names = ("least", "lower_quartile", "median", "upper_quartile", "greatest")
         quantiles = dict(zip(names, np.quantile(means, [0, 0.25, 0.5, 0.75, 1]), strict=True))
         rows.append({"arm": arm, "replicates": len(means), "sd": means.std(ddof=1), **quantiles})
@@ -103,12 +122,19 @@ def secondary(evidence: Evidence, declared: Sequence[Contrast]) -> pd.DataFrame:
     """The declared comparisons by other metrics: exploratory, adjusted by Benjamini–Hochberg over this whole table.
 
     NLL from the predictions, by the two-way interval; all else by t over replicates, conditional on the test set,
-    without the replicates of which an arm of the comparison has no value.
+    without the replicates of which an arm of the comparison has no value. Bounds compare only between densities, or
+    between masses: a Bernoulli's and a Gaussian's do not, and are left out.
     """
     rows = []
+    metrics = [
+        m for m in [*SECONDARY, *measured(evidence, [*GENERATIVE, "test/error"])] if m != evidence.endpoint.metric
+    ]
     for contrast in declared:
-        for metric in SECONDARY:
-            if metric == "test/nll":
+        alike = len({_is_density(evidence, arm) for arm, _ in contrast.weights}) == 1
+        for metric in metrics:
+            if metric in BOUNDS and not alike:
+                continue
+            if metric == "test/nll" and evidence.nll:
                 values: Array = statistics.combine(contrast.weights, evidence.nll)
                 estimate = statistics.two_way(over_searches(values, evidence.search))
             else:
@@ -130,8 +156,15 @@ def secondary(evidence: Evidence, declared: Sequence[Contrast]) -> pd.DataFrame:
     return table
 
 
+def _is_density(evidence: Evidence, arm: str) -> bool:
+    """Whether the arm's p(x|z) is a density: whatever is not Bernoulli."""
+    (overrides,) = (a["overrides"] for a in evidence.study["arms"] if a["name"] == arm)
+    model = overrides.get("model", evidence.study["model"])
+    return bool(overrides.get("model.likelihood", model.get("likelihood", "bernoulli")) != "bernoulli")
+
+
 def exploratory(evidence: Evidence) -> tuple[str, pd.DataFrame]:
-    """The plain arm, and one row for every other arm against it: test error, adjusted by Benjamini–Hochberg.
+    """The plain arm, and one row for every other arm against it: the endpoint, adjusted by Benjamini–Hochberg.
 
     The plain arm is the first of those without overrides that search the fewest numbers; without any such arm the
     name is empty and so is the table.
@@ -143,7 +176,7 @@ def exploratory(evidence: Evidence) -> tuple[str, pd.DataFrame]:
         if arm == plain:
             continue
         values = statistics.combine([(arm, 1.0), (plain, -1.0)], evidence.errors)
-        estimate = statistics.two_way(over_searches(values, evidence.search))
+        estimate = statistics.estimated(over_searches(values, evidence.search))
         low, high = estimate.interval()
         rows.append({"arm": arm, "difference": estimate.mean, "low": low, "high": high, "p": estimate.p})
     table = pd.DataFrame(rows, columns=["arm", "difference", "low", "high", "p"])
@@ -160,7 +193,7 @@ def sampling(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for arm in evidence.arms:
         own = evidence.of(arm)
-        if "test/error_k" not in own:
+        if "test/error_k" not in own or "test/error" not in own:
             continue
         values = (own["test/error_k"] - own["test/error"]).to_numpy(float)
         there = np.isfinite(values) & ~own["failed"].to_numpy()

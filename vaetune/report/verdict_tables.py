@@ -10,10 +10,11 @@ import pandas as pd
 from vaetune.report import figures
 from vaetune.report.comparisons import Verdict
 from vaetune.report.document import Card, Figure, Table, Text, of, word
-from vaetune.report.words import interval, number, p_value, percent, points
+from vaetune.report.primary import Primary
+from vaetune.report.words import number, p_value, percent
 
 
-def verdict_blocks(verdicts: Sequence[Verdict]) -> list[Card | Figure | Table | Text]:
+def verdict_blocks(verdicts: Sequence[Verdict], endpoint: Primary) -> list[Card | Figure | Table | Text]:
     """Everything that was declared in advance, and nothing else."""
     if not verdicts:
         return [Text("The study declares no comparison in advance, so nothing in this report is confirmatory.")]
@@ -33,14 +34,15 @@ def verdict_blocks(verdicts: Sequence[Verdict]) -> list[Card | Figure | Table | 
         frame,
         {
             "Comparison": word("comparison"),
-            "Difference, points": of("difference", points),
-            "95 % interval": lambda r: interval(r["low"], r["high"]),
+            f"Difference, {endpoint.unit}": of("difference", endpoint.difference),
+            "95 % interval": lambda r: endpoint.interval(r["low"], r["high"]),
             "Holm p": of("p_adjusted", p_value),
             "Holm p, equivalence": of("p_equivalence_adjusted", p_value),
             "Verdict": word("verdict"),
         },
-        "Negative differences favour the arms with weight +1. The interval is not adjusted for the number of "
-        "comparisons; the verdict is, at 5 %, for the difference and for the equivalence tests alike.",
+        f"{'Negative' if endpoint.smaller_is_better else 'Positive'} differences favour the arms with weight +1. The "
+        "interval is not adjusted for the number of comparisons; the verdict is, at 5 %, for the difference and for "
+        "the equivalence tests alike.",
     )
     checks = Table(
         "checks",
@@ -48,23 +50,27 @@ def verdict_blocks(verdicts: Sequence[Verdict]) -> list[Card | Figure | Table | 
         frame[[column for column in frame if column not in ("question", "sentence")]],
         {
             "Comparison": word("comparison"),
-            "SE": of("se", percent),
+            "SE": of("se", endpoint.value),
             "df": of("df", number),
             "p": of("p", p_value),
             "p, equivalence": of("p_equivalence", p_value),
-            "Crossed bootstrap": lambda r: interval(r["bootstrap_low"], r["bootstrap_high"]),
+            "Crossed bootstrap": lambda r: endpoint.interval(r["bootstrap_low"], r["bootstrap_high"]),
             "p, sign flips": of("p_sign_flip", p_value),
             "Relative reduction, %": of("relative_reduction", lambda x: percent(x, 1)),
             "P(improvement)": of("probability_of_improvement", number),
-            "Detectable, points": of("detectable", percent),
+            f"Detectable, {endpoint.unit}": of("detectable", endpoint.value),
         },
         "Before adjustment. The bootstrap draws replicates and test examples again; the sign flips draw replicates "
         "only, so their p is conditional on these test examples. P(improvement): how often a replicate of the first "
-        "arm errs less than one of the second. Detectable: the smallest true difference that this standard error finds "
-        "at Holm's strictest step with power 0.8.",
+        f"arm {'errs less' if endpoint.task == 'classify' else 'is better'} than one of the second. Detectable: the "
+        "smallest true difference that this standard error finds at Holm's strictest step with power 0.8.",
     )
     picture = Figure(
-        "forest", "Differences in test error, with 95 % intervals", figures.forest(verdicts), forest, folded=False
+        "forest",
+        f"Differences in {endpoint.name}, with 95 % intervals",
+        figures.forest(verdicts, endpoint),
+        forest,
+        folded=False,
     )
     return [*cards, picture, checks]
 

@@ -11,15 +11,25 @@ MISSING = "–"
 
 def percent(share: float | None, digits: int = 2) -> str:
     """A share in [0, 1] as per cent, without the sign: 0.0123 is "1.23"."""
-    return MISSING if _absent(share) else _minus(f"{100 * _real(share):.{digits}f}")
+    return fixed(share, 100.0, digits)
 
 
 def points(difference: float | None) -> str:
     """A difference of shares in percentage points, always signed: −0.0042 is "−0.42"."""
+    return signed_fixed(difference, 100.0)
+
+
+def fixed(value: float | None, scale: float = 1.0, digits: int = 2) -> str:
+    """`scale` times a number to so many decimals, without a sign for what is positive."""
+    return MISSING if _absent(value) else _minus(f"{scale * _real(value):,.{digits}f}")
+
+
+def signed_fixed(difference: float | None, scale: float = 1.0) -> str:
+    """`scale` times a difference to two decimals, always signed but for zero."""
     if _absent(difference):
         return MISSING
-    text = f"{100 * _real(difference):+.2f}"
-    return "0.00" if float(text) == 0 else _minus(text)
+    text = f"{scale * _real(difference):+,.2f}"
+    return "0.00" if float(text.replace(",", "")) == 0 else _minus(text)
 
 
 def signed(value: float, digits: int = 4) -> str:
@@ -89,6 +99,11 @@ def interval(low: float | None, high: float | None) -> str:
     return MISSING if _absent(low) or _absent(high) else f"{points(low)} to {points(high)}"
 
 
+def in_per_cent(metric: str) -> bool:
+    """Whether an objective is a share, as a classifier's error is (a squared error is none)."""
+    return metric.rpartition("/")[2] == "error"
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """A count with its noun: "1 arm", "1,200 arms"; `many` where it is not `one` with an s."""
     return f"{n:,d} {one if n == 1 else many or one + 's'}"
@@ -99,7 +114,7 @@ def combination(weights: Sequence[tuple[str, float]]) -> str:
     out = ""
     for arm, weight in weights:
         sign = "−" if weight < 0 else "+"
-        size = "" if abs(weight) == 1 else f"{abs(weight):g} "
+        size = "" if abs(weight) == 1 else f"{abs(weight):.3g} "
         out += f" {sign} {size}{arm}" if out else f"{'−' if weight < 0 else ''}{size}{arm}"
     return out
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from vaetune import endpoints
 from vaetune.config import DatasetConfig, ModelConfig, TrainingConfig
+from vaetune.endpoints import Endpoint
 from vaetune.models.configs import SupervisedVAEConfig
 
 if TYPE_CHECKING:
@@ -103,12 +105,14 @@ class Budget:
 class Replication:
     """The chosen configuration of each arm on `n` fresh seeds; `refit` trains them on training and validation images.
 
-    `samples` is the k of the secondary k-sample evaluation.
+    `samples` is the k of the secondary k-sample evaluation, and of the importance-weighted bound of what decodes. Of
+    the first `ais` test images log p(x) is estimated by annealed importance sampling, which takes its time.
     """
 
     n: int = 10
     refit: bool = False
     samples: int = 12
+    ais: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,10 @@ class BestOf:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A contrast declared in advance: Σ weight · mean test error of the arm, e.g. {"svae": 1, "deterministic": −1}.
+    """A contrast declared in advance: Σ weight · the arm's endpoint, e.g. {"svae": 1, "deterministic": −1}.
 
-    A `BestOf` in place of a name is resolved from validation scores. Negative values favour the arms with weight +1.
-    `base` and `at` are as an arm's.
+    A `BestOf` in place of a name is resolved from validation scores. Of what is better when it is smaller, as errors
+    are, negative values favour the arms with weight +1. `base` and `at` are as an arm's.
     """
 
     name: str
@@ -137,8 +141,9 @@ class Comparison:
 class Study:
     """One question, put so that the answer can be trusted.
 
-    `margin` is the equivalence margin in points of the unit; `published` holds, by arm and source, errors that others
-    have reported and the report shows beside ours.
+    `endpoint` names what is compared, one of `vaetune.endpoints` ("": the error of a classifier, the bound of any other
+    model); `margin` is the equivalence margin in its unit; `published` holds, by arm and source, values of it (errors
+    as fractions) that others have reported and the report shows beside ours.
     """
 
     name: str
@@ -150,11 +155,17 @@ class Study:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     space: Space = _nothing
     objective: Objective = field(default_factory=Objective)
+    endpoint: str = ""
     budget: Budget = field(default_factory=Budget)
     replication: Replication = field(default_factory=Replication)
     resources: Resources = field(default_factory=Resources)
     margin: float = 0.5
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def primary(self) -> Endpoint:
+        """What is compared; raises `UserError` with the near matches."""
+        return endpoints.of(self.endpoint, self.model.tasks)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; raises `UserError` with the near matches."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from vaetune import endpoints
 from vaetune.config import Configuration, to_json
 from vaetune.datasets import CATALOGUE
 from vaetune.errors import UserError, unknown
@@ -102,6 +103,24 @@ def _objective(study: Study, where: str) -> None:
                 f"{where}: objective.{name} = {metric!r} is not a validation metric; search may look at nothing else: "
                 "choose one that begins with val/, such as val/error"
             )
+    for arm in study.arms:
+        model = configuration(study, arm, {}).model
+        if not model.tasks:  # a class of the study's own that does not say
+            continue
+        if study.primary.task not in model.tasks:
+            raise UserError(
+                f"{where}: its endpoint is {study.primary.metric}, which models that {study.primary.task} have; "
+                f"{model.kind} of arm {arm.name!r} can {' and '.join(sorted(model.tasks))}: set endpoint, such as "
+                f"{endpoints.of('', model.tasks).metric!r}"
+            )
+        if study.objective.metric in OF_LABELS and "classify" not in model.tasks:
+            raise UserError(
+                f"{where}: objective.metric = {study.objective.metric!r} needs predicted labels, and {model.kind} has "
+                "none: choose a term of its loss, such as val/elbo with direction='maximize' and tie='val/kl'"
+            )
+
+
+OF_LABELS = ("val/error", "val/nll", "val/nll_scaled")
 
 
 def _comparison(study: Study, comparison: Comparison, where: str) -> None:

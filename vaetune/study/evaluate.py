@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from vaetune import checkpoints
 from vaetune.datasets.batches import Part, Pixels
 from vaetune.errors import UserError
-from vaetune.evaluation import generative, replicate
+from vaetune.evaluation import generative, replicate, special
 from vaetune.models.base import Classifier, Generative, Model
+from vaetune.models.conjoint import Conjoint
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Replication, Resources
@@ -26,6 +27,17 @@ from vaetune.training import routes
 from vaetune.training.seeds import Member
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What some datasets know of their test images.
+
+    `factors`, int64 [N, K]; `exchanged`, uint8 [N, C, H, W], the left images of pairs with another's private part.
+    """
+
+    factors: NDArray[np.int64] | None = None
+    exchanged: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,14 @@ def columns(chunk: Sequence[Measured]) -> dict[str, NDArray[Any]]:
         "replicate_id": np.repeat(np.array([id for id, _ in parts], dtype=object), lengths),
         "evaluation": np.repeat(np.array([part["evaluation"] for _, part in parts], dtype=object), lengths),
     }
-    names = [name for name in (parts[0][1] if parts else {}) if name != "evaluation"]
-    return found | {name: np.concatenate([part[name] for _, part in parts]) for name in names}
+    for name in dict.fromkeys(name for _, part in parts for name in part if name != "evaluation"):
+        found[name] = np.concatenate([part.get(name, _nothing(len(part["example"]))) for _, part in parts])
+    return found
+
+
+def _nothing(n: int) -> NDArray[Any]:
+    """A column of what a model that does other things does not have."""
+    return np.full(n, None, dtype=object)
 
 
 def evaluate(
@@ -81,6 +99,7 @@ def evaluate(
     replication: Replication,
     temperatures: Mapping[str, float],
     resources: Resources,
+    known: Known = Known(),
     chunk: int = 5,
 ) -> Iterator[list[Measured]]:
     """Measures replicates on the cluster, a chunk at a time, as they are done.
@@ -90,7 +109,9 @@ def evaluate(
     development_ref, test_ref = ray.put(development), ray.put(test)
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(_measure)
     pending = [
-        task.remote(members[i : i + chunk], development_ref, test_ref, storage, classes, replication, temperatures)
+        task.remote(
+            members[i : i + chunk], development_ref, test_ref, storage, classes, replication, temperatures, known
+        )
         for i in range(0, len(members), chunk)
     ]
     while pending:
@@ -106,6 +127,7 @@ def _measure(
     classes: int,
     replication: Replication,
     temperatures: Mapping[str, float],
+    known: Known,
 ) -> list[Measured]:
     routes.configure()
     storage = storage.patient(Patience(_log.warning, lambda: False))
@@ -134,12 +156,36 @@ def _measure(
                 generator,
                 temperatures.get(member.arm),
             )
+            if isinstance(model, Generative):
+                seed = derive(f"{member.seeds.noise}/special")
+                metrics |= _special(model, on_test, known, replication.ais, seed, predictions[0])
         except FloatingPointError as error:
             lost = replicate.failed(classes) if isinstance(model, Classifier) else {}
             out.append(Measured(member, lost, [], parameters, len(train), f"diverged: {error}"))
             continue
         out.append(Measured(member, metrics, predictions, parameters, len(train)))
     return out
+
+
+def _special(
+    model: Generative, test: replicate.Split, known: Known, ais: int, seed: int, rows: dict[str, Any]
+) -> dict[str, float]:
+    """What only some data or studies let measure; losses of single images become columns of `rows`."""
+    found: dict[str, float] = {}
+    losses: dict[str, torch.Tensor] = {}
+    if known.factors is not None:
+        found |= special.disentangled(model, test, known.factors, seed)
+    if known.exchanged is not None and isinstance(model, Conjoint):
+        losses["transfer_error"] = special.transfer_errors(model, test, known.exchanged)
+    if ais:
+        device = test[1].device
+        losses["neg_ais"] = special.neg_ais(model, test, ais, torch.Generator(device).manual_seed(seed))
+    for name, values in losses.items():
+        column = np.full(len(test[1]), np.nan, np.float32)
+        column[: len(values)] = values.cpu().numpy()
+        rows[name] = column
+        found[f"test/{name}"] = float(values.mean())
+    return found
 
 
 def _scores(
@@ -149,14 +195,15 @@ def _scores(
     generator: torch.Generator,
     temperature: float | None,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """What the model's tasks allow to measure; the predictions are those of labels where there are any."""
+    """What the model's tasks allow to measure; one that predicts labels and decodes has both in one row an image."""
     metrics: dict[str, float] = {}
     predictions: list[dict[str, Any]] = []
     if isinstance(model, Classifier):
         metrics, predictions = replicate.evaluate(model, *splits, samples, generator, temperature)
     if isinstance(model, Generative):
         bounds, images = generative.evaluate(model, *splits, samples, generator)
-        metrics, predictions = bounds | metrics, predictions or images
+        at_the_mean, *sampled = predictions or [{}]
+        metrics, predictions = bounds | metrics, [images[0] | at_the_mean, *sampled]
     if not predictions:
         raise UserError(f"model {model.config.kind!r} neither predicts nor decodes: there is nothing to measure")
     return metrics, predictions

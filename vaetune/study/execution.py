@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import vaetune
-from vaetune import config
+from vaetune import config, endpoints
 from vaetune.errors import UserError, unknown
 from vaetune.storage import Storage
 from vaetune.study import BestOf, Study, lock
@@ -102,6 +102,9 @@ def unfinished(loaded: Loaded, study: Study, options: Options, dataset_info: Map
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two records of a study differ in, but for what changes no number."""
     plain = json.loads(_pretty(now))
+    # What was not there to be chosen once, as it was then.
+    replication = {"ais": 0} | dict(before.get("replication", {}))
+    before = {"endpoint": config.to_json(endpoints.ERROR)} | dict(before) | {"replication": replication}
     return [key for key in plain if plain[key] != before.get(key) and key not in ("preset", "file", "run")]
 
 
@@ -157,6 +160,7 @@ def resolved(
         "model": config.to_json(study.model),
         "training": config.to_json(study.training),
         "objective": config.to_json(study.objective),
+        "endpoint": config.to_json(study.primary),
         "budget": config.to_json(study.budget),
         "replication": config.to_json(study.replication),
         "resources": config.to_json(study.resources),

@@ -39,6 +39,7 @@ STUDY = {
     "budget.stall": POSITIVE,
     "replication.n": COUNT,
     "replication.samples": COUNT,
+    "replication.ais": NATURAL,
     "resources.cpus": POSITIVE,
     "resources.gpus": NONNEGATIVE,
 }

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from vaetune import config
-from vaetune.config import Configuration, DatasetConfig, TrainingConfig
+from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
+from vaetune.models.configs import CATALOGUE
 from vaetune.study import Arm, Study, members, select
 from vaetune.study.members import GroupSpec
 from vaetune.study.phases import QueuePhase, SearchPhase, pack
@@ -114,7 +115,10 @@ def _unpatient(chosen: Configuration, trained: pd.DataFrame) -> Configuration:
 def parse(study: Study, text: str) -> Configuration:
     """A configuration from the ledger; a model class of the study's own file need not be in the catalogue."""
     data: dict[str, Any] = json.loads(text)
-    model = config.from_json(type(study.model), data.pop("model"), "model.")
+    own: type[ModelConfig] = type(study.model)
+    described = data.pop("model")
+    known = described.get("kind") in CATALOGUE and described["kind"] != own.kind
+    model = config.from_json(ModelConfig if known else own, described, "model.")
     training = config.from_json(TrainingConfig, data["training"], "training.")
     return Configuration(
         model=model, training=training, dataset=config.from_json(DatasetConfig, data["dataset"], "dataset.")

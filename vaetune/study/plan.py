@@ -72,7 +72,10 @@ def disk(study: Study, arm: Arm, parameters: Callable[[Configuration], int]) -> 
 def render_plan(study: Study, table: Sequence[ArmCost]) -> None:
     """Print the question, the declared comparisons, and arms × trials × epochs × replicates."""
     print(f"{study.name}: {study.hypothesis}")
-    print(f"dataset {study.dataset.name}, objective {study.objective.metric}, margin {study.margin:g} points")
+    endpoint = study.primary
+    compared = f"endpoint {endpoint.metric}, " if endpoint.metric != "test/error" else ""
+    margin = f"margin {study.margin:g} {endpoint.unit}"
+    print(f"dataset {study.dataset.name}, objective {study.objective.metric}, {compared}{margin}")
     for comparison in study.comparisons:
         print(f"compares {comparison.name}: {comparison.question}")
     columns = ["arm", "hyperparameters", "trials", "search epochs", "select epochs", "replicates", "replicate epochs"]

@@ -15,6 +15,9 @@ from typing import Any
 
 from vaetune.datasets import open_dataset
 from vaetune.datasets.base import Dataset, digest
+from vaetune.datasets.exchange import ExchangeDataset
+from vaetune.datasets.factors import FactoredDataset
+from vaetune.datasets.pairs import Pairs
 from vaetune.datasets.splits import trained
 from vaetune.errors import UserError
 from vaetune.study import Study, cluster, execution, lock
@@ -35,6 +38,7 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
         cluster.prepare(options.address)
         cluster.admit(options.address, study, options.storage)
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
+    measurable(study, dataset)
     info = dataset_info(study, dataset)
     left = None if options.resume else execution.unfinished(loaded, study, options, info)
     opened = execution.reopen if options.resume else execution.create
@@ -57,6 +61,24 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     finally:
         console.close()
     return 0
+
+
+def measurable(study: Study, dataset: Dataset) -> None:
+    """Raises `UserError` for an endpoint that these data, or this replication, do not let measure."""
+    metric, n = study.primary.metric, study.replication.ais
+    if metric == "test/neg_ais" and not 2 <= n <= dataset.test_size:
+        raise UserError(
+            f"study {study.name!r}: endpoint {metric} needs replication.ais, the number of test images that it is "
+            f"estimated of: from 2 to {dataset.test_size}, found {n}"
+        )
+    if metric in ("test/mig", "test/factor_vae") and not isinstance(dataset, FactoredDataset):
+        raise UserError(f"study {study.name!r}: endpoint {metric} needs data with known factors, such as shapes")
+    exchanged = isinstance(dataset, Pairs) and isinstance(dataset.left, ExchangeDataset)
+    if metric == "test/transfer_error" and not exchanged:
+        raise UserError(
+            f"study {study.name!r}: endpoint {metric} needs pairs whose left images have a private part that is known, "
+            "such as pairs:background:vertical,mnist::rotated:mnist"
+        )
 
 
 def dataset_info(study: Study, dataset: Dataset) -> dict[str, Any]:

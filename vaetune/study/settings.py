@@ -13,7 +13,7 @@ from vaetune.study.checks import needed
 from vaetune.study.space import combined, covers, draws
 from vaetune.study.validate import hints, parse
 
-SECTIONS = ("dataset", "model", "training", "budget", "replication", "objective", "resources", "margin")
+SECTIONS = ("dataset", "model", "training", "budget", "replication", "objective", "endpoint", "resources", "margin")
 
 
 def apply(study: Study, assignments: Sequence[str]) -> tuple[Study, list[str]]:
@@ -73,7 +73,11 @@ def _set(study: Study, path: str, text: str) -> Study:
         if inside:
             raise UserError(f"--set {path}: that is a whole section; set one of {', '.join(inside)}")
         near = difflib.get_close_matches(path, [*known, "arms"], cutoff=0.5)
-        raise unknown("setting", path, near or ["arms", "margin", *(f"{s}.*" for s in SECTIONS if s != "margin")])
+        raise unknown(
+            "setting",
+            path,
+            near or ["arms", "margin", "endpoint", *(f"{s}.*" for s in SECTIONS if s not in ("margin", "endpoint"))],
+        )
     return cast(Study, _replace(study, path.split("."), text, path))
 
 

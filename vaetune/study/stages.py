@@ -11,13 +11,16 @@ import pandas as pd
 
 from vaetune import checkpoints
 from vaetune.datasets.base import Dataset, digest
+from vaetune.datasets.exchange import sources
+from vaetune.datasets.factors import FactoredDataset
 from vaetune.datasets.folds import require_two
+from vaetune.datasets.pairs import Pairs
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, battery, evaluate, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
-from vaetune.study.evaluate import Measured
+from vaetune.study.evaluate import Known, Measured
 from vaetune.study.execution import Execution
 from vaetune.study.phases import SearchPhase
 from vaetune.study.pipeline import Pipeline, replications
@@ -126,6 +129,7 @@ class Stages:
             study.replication,
             self._temperatures(ledger) if study.replication.refit else {},
             study.resources,
+            _known(self.dataset),
         ):
             self._write(chunk, replicated)
             for one in chunk:
@@ -209,6 +213,11 @@ class Stages:
         self.console.phase(" · ".join(phases), total, epochs)
         for row in ledger[ledger["phase"].isin(phases)].itertuples():
             self.console.finished(row.arm, row.outcome, row.objective)
+
+
+def _known(dataset: Dataset) -> Known:
+    factors = dataset.factors()[1] if isinstance(dataset, FactoredDataset) else None
+    return Known(factors, dataset.exchanged_test(sources(dataset.test_size)) if isinstance(dataset, Pairs) else None)
 
 
 def _count(who: Sequence[Member]) -> dict[str, int]:

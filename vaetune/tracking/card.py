@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vaetune import endpoints
+from vaetune.endpoints import Endpoint
+
 _ROWS = {
     "test/neg_elbo": "test −ELBO, nats",
     "test/neg_iwae": "test −IWAE bound, nats",
@@ -28,7 +31,7 @@ def card(
 ) -> str:
     """The card of an arm's best replicate; `study` as in study.json, `summary` the arm's row of the report."""
     data, name = study["dataset_info"], f"{study['name']}-{arm['name']}"
-    n = int(summary["replicates"])
+    n, endpoint = int(summary["replicates"]), Endpoint(**study.get("endpoint", vars(endpoints.ERROR)))
     lines = [
         f"# {name}",
         "",
@@ -43,14 +46,15 @@ def card(
         "",
         f"| metric | mean of {n} replicates | 95 % interval |",
         "|---|---|---|",
-        _row("test error", summary["test/error"], summary["test/error_low"], summary["test/error_high"]),
+        _row(endpoint.name, *(summary[f"{endpoint.metric}{end}"] for end in ("", "_low", "_high"))),
         *(
             _row(title, summary[key], summary[key] - summary[f"{key}_half"], summary[key] + summary[f"{key}_half"])
             for key, title in _ROWS.items()
             if key in summary and summary[key] == summary[key]
         ),
         "",
-        "The interval of the test error is over seeds and test images, the others over seeds.",
+        f"The interval of the {endpoint.name} is over seeds{' and test images' if endpoint.loss else ''}, the others "
+        "over seeds.",
         "",
         "**Load.**",
         "",

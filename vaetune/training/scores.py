@@ -23,11 +23,15 @@ def criterion(model: Model) -> str:
 def validate(model: Model, batches: Callable[[], Iterable[Batch]], noise: Noise) -> dict[str, Tensor]:
     """The scores [R]: a classifier's of its predictions; of any other, and of what decodes, the mean loss terms.
 
-    `batches` reads the images anew whenever it is called: there may be too many of them to keep.
+    What decodes has the squared error per pixel of its reconstructions without noise besides: the one score that
+    compares decoders of different likelihoods. `batches` reads the images anew whenever it is called: there may be too
+    many of them to keep.
     """
     found = _classified(model, batches()) if isinstance(model, Classifier) else {}
     if isinstance(model, Generative) or not isinstance(model, Classifier):
         found |= _mean_terms(model, batches(), noise)
+    if isinstance(model, Generative):
+        found["val/squared_error"] = _squared_error(model, batches())
     return found
 
 
@@ -53,3 +57,8 @@ def _mean_terms(model: Model, batches: Iterable[Batch], noise: Noise) -> dict[st
         for name, term in model.terms(x, y, noise).items():
             sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + term.double().sum(-1)
     return {name: total / count for name, total in sums.items()}
+
+
+def _squared_error(model: Generative, batches: Iterable[Batch]) -> Tensor:
+    parts = [(model.decode(model.code(x, None, y).z, y) - x).double().square().mean((-3, -2, -1)) for x, y in batches]
+    return torch.cat(parts, 1).mean(1)
