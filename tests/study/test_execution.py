@@ -93,7 +93,13 @@ def test_an_execution_has_a_folder_of_its_own_with_its_records(options: Options,
     assert (svae["name"], svae["summary"], svae["contains_plain"]) == ("svae", "with noise", False)
     assert svae["space"] == [{"name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True}]
     assert record["comparisons"] == [
-        {"name": "d", "question": "?", "weights": [["svae", 1.0], [["best_of", ["plain", "svae"]], -1.0]]}
+        {
+            "name": "d",
+            "question": "?",
+            "base": "",
+            "at": {},
+            "weights": [["svae", 1.0], [["best_of", ["plain", "svae"]], -1.0]],
+        }
     ]
 
 
