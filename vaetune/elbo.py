@@ -18,7 +18,8 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 def kl_normal(mu: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)) for μ, σ of shape [..., B, Z]: ½ Σ (μ² + σ² − 1) − Σ log σ (Kingma & Welling 2014, B)."""
-    return kl_normal_each(mu, sigma).sum(-1)
+    out: Tensor = _KLNormal.apply(mu, sigma)
+    return out
 
 
 def kl_normal_each(mu: Tensor, sigma: Tensor) -> Tensor:
@@ -141,6 +142,19 @@ def _sum_log(x: Tensor) -> Tensor:
             break
         x = x[..., :half] * x[..., half:]
     return x.log_().sum(-1)
+
+
+class _KLNormal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mu: Tensor, sigma: Tensor) -> Tensor:
+        ctx.save_for_backward(mu, sigma)
+        return kl_normal_each(mu, sigma).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        mu, sigma = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return grad * mu, grad * sigma.sub(sigma.reciprocal())
 
 
 class _Softplus(torch.autograd.Function):

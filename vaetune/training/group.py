@@ -120,11 +120,11 @@ class Group:
     def run_epoch(self) -> list[Progress]:
         """Trains one epoch, scores it on validation, and drops the members that end with it."""
         present = [m.id for m in self.members]
-        sums, first_bad = self.train_epoch()
+        means, first_bad = self.train_epoch()
         self.epoch += 1
         if self.epoch < self.training.epochs and self._stage() is not self.turns.stage:
             self.turns = self._turns()
-        training = {name: total.tolist() for name, total in sums.items()}
+        training = {name: mean.tolist() for name, mean in means.items()}
         progress = [
             Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)
         ]
@@ -241,29 +241,31 @@ class Group:
         factors = self.schedule.factors(self.epoch)
         rates = [m.configuration.training.learning_rate * f for m, f in zip(self.members, factors, strict=True)]
         warm = min(1.0, (self.epoch + 1) / t.penalty_warmup) if t.penalty_warmup else 1.0
-        sums: dict[str, Tensor] = {}
-        first_bad = torch.full((len(self.members),), -1, device=self.device)
+        seen: dict[str, list[Tensor]] = {}
+        losses: list[Tensor] = []
+        each = torch.ones(len(self.members), device=self.device)
         parameters = [p.detach() for p in self.model.parameters()]
         self.turns.give(self.model)
         labelled = targets.split(size, 1)  # type: ignore[no-untyped-call]
-        for step, (images, y) in enumerate(zip(self.pixels.batches(index, size), labelled, strict=True)):
+        for images, y in zip(self.pixels.batches(index, size), labelled, strict=True):
             x = unit(images)
             for player, adam in self.turns:
                 if not self.turns.alone:
                     self.turns.give(self.model, player)
                 terms = getattr(self.model, player.terms)(x, y, noise, warm)
                 loss = terms["loss"].mean(-1)
-                loss.sum().backward()
+                loss.backward(each)
                 adam.step([rate * player.rate for rate in rates])
-                with torch.no_grad():
-                    for term, values in terms.items():
-                        name = f"{player.name}_{term}" if player.name else term
-                        sums[name] = sums.get(name, 0.0) + values.sum(-1) / player.steps
-                    first_bad = torch.where((first_bad < 0) & ~loss.isfinite(), step, first_bad)
+                losses.append(loss.detach())
+                for term, values in terms.items():
+                    name = f"{player.name}_{term}" if player.name else term
+                    seen.setdefault(name, []).append(values.detach())
             self.steps += 1
             if self.ema is not None:
                 torch._foreach_lerp_(self.ema, parameters, 1 - t.ema)
-        return {name: total / index.shape[1] for name, total in sums.items()}, first_bad
+        # Reduced here and not step by step: small operations cost more than their numbers.
+        means = {name: torch.cat(parts, 1).mean(1) for name, parts in seen.items()}
+        return means, _first_bad(torch.stack(losses), self.turns.plays)
 
     def _permutation(self, member: Member) -> Tensor:
         generator = self._generator(member.seeds.order, "cpu")
@@ -288,3 +290,11 @@ class Group:
         parts = self.validation.split(1000, 1)  # type: ignore[no-untyped-call]
         for images, part in zip(self.pixels.batches(self.validation, 1000), parts, strict=True):
             yield unit(images), self.labels[part]
+
+
+def _first_bad(losses: Tensor, plays: int) -> Tensor:
+    """The first step [R] whose loss in `losses` [steps · plays, R] is not finite, −1 where all are."""
+    last = len(losses)
+    turn = torch.arange(last, device=losses.device).unsqueeze(1)
+    first = torch.where(losses.isfinite(), last, turn).min(0).values
+    return torch.where(first < last, first // plays, -1)

@@ -27,6 +27,11 @@ class Turns:
             for _ in range(player.steps):
                 yield player, adam
 
+    @property
+    def plays(self) -> int:
+        """How many steps are taken on every batch."""
+        return sum(player.steps for player in self.stage.players)
+
     def give(self, model: Model, player: Player | None = None) -> None:
         """Gradients to the parameters of `player` alone, or of all players (for a stage in which only one plays)."""
         modules = [m for p in ([player] if player else self.stage.players) for m in p.modules]
