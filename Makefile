@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup heavy cluster study test check faults browser postgres bench lock
+.PHONY: setup heavy cluster study test check notebooks pairs faults browser postgres bench lock
 
 setup: $(INSTALLED)
 
@@ -25,6 +25,22 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict vaetune
+
+# Every notebook from top to bottom, on a study that is run for them; then what needs a notebook's packages.
+TRIED := build/notebooks
+notebooks: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group notebooks --constraint requirements.lock
+	rm -rf $(TRIED)
+	$(BIN)/python -m vaetune.study regularizer_ablation --preset smoke --storage $(TRIED)/runs \
+		--tracking-uri sqlite:///$(TRIED)/runs/mlflow.db
+	env -u MLFLOW_TRACKING_URI VAETUNE_RUNS=$(CURDIR)/$(TRIED)/runs $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 \
+		--durations=0 notebooks
+	$(BIN)/python -m pytest -m notebooks tests/notebooks tests/latents
+
+# After an edit of a notebook or of its .py file: the older of the two follows, and outputs are stripped.
+pairs:
+	$(BIN)/jupytext --quiet --sync notebooks/*.py
+	$(BIN)/python -m jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
 
 heavy: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group heavy --constraint requirements.lock

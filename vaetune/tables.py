@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,9 @@ from numpy.typing import NDArray
 
 from vaetune.errors import UserError, unknown
 from vaetune.storage import Storage
+
+if TYPE_CHECKING:
+    from vaetune.pull.frames import Frames
 
 _TYPES = {
     "str": pa.string(),
@@ -204,3 +210,16 @@ def _accepted(kind: pa.DataType) -> tuple[type, ...]:
     if pa.types.is_boolean(kind):
         return bool, np.bool_
     return (datetime,) if pa.types.is_timestamp(kind) else (str,)
+
+
+class _Module(ModuleType):
+    """This module, which can be called: `vaetune.tables` is the name of a function for users, too."""
+
+    def __call__(self, source: str | os.PathLike[str], storage: str = "runs") -> Frames:
+        """Ledger, history and replicates of an execution; see `vaetune.pull.frames.tables`."""
+        from vaetune.pull.frames import tables
+
+        return tables(source, storage)
+
+
+sys.modules[__name__].__class__ = _Module

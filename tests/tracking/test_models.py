@@ -15,10 +15,11 @@ import torch
 from vaetune.errors import UserError
 from vaetune.models.base import initialise
 from vaetune.models.configs import CVAEConfig, SupervisedVAEConfig
+from vaetune.models.decoding import decodes
 from vaetune.tracking import Tracker, pictures
 from vaetune.tracking.card import card
 from vaetune.tracking.models import Release
-from vaetune.tracking.parts import decodes, parts
+from vaetune.tracking.parts import parts
 from vaetune.tracking.publisher import Publisher
 
 pytestmark = [

@@ -15,9 +15,13 @@ _TIED = re.compile(
 )  # spaces at which a line must not break
 
 
-def write(document: Document) -> str:
-    """The document as HTML. Everything from outside is escaped, and the page's policy forbids loading anything."""
+def write(document: Document, explorer: bool = False) -> str:
+    """The document as HTML, with a link to the explorer if there is one beside it.
+
+    Everything from outside is escaped, and the page's policy forbids loading anything.
+    """
     links = "".join(f'<a href="#{s.name}">{_text(s.title)}</a>' for s in document.sections)
+    links += '<a href="explorer.html">Latent space</a>' if explorer else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

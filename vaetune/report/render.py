@@ -26,4 +26,4 @@ def render(storage: Storage) -> None:
         out.write(f"{table.name}.parquet", buffer.getvalue())
         out.write(f"{table.name}.tex", latex.write(table).encode())
     out.write("report.md", markdown.write(document).encode())
-    out.write("report.html", page.write(document).encode())
+    out.write("report.html", page.write(document, storage.exists("report/explorer.html")).encode())

@@ -17,24 +17,27 @@ from vaetune.config import digest
 from vaetune.datasets.base import Dataset
 from vaetune.datasets.splits import split
 from vaetune.errors import UserError
+from vaetune.latents.subject import Subject
 from vaetune.models.base import Model
+from vaetune.models.decoding import decodes
 from vaetune.report import summaries
 from vaetune.report.evidence import gather
-from vaetune.study import Objective, snapshots
+from vaetune.study import snapshots
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.members import replicate_id
 from vaetune.study.options import Options
 from vaetune.study.pipeline import parse
+from vaetune.study.select import best_replicate
 from vaetune.study.tracked import Tracked, beside, record
 from vaetune.tracking import about, links, pictures, spool
 from vaetune.tracking.card import card
 from vaetune.tracking.models import Release
-from vaetune.tracking.parts import decodes, parts
+from vaetune.tracking.parts import parts
 from vaetune.tracking.publisher import Publisher
 
 EXAMPLES = 4
-PICTURED = 64
+PICTURED, EXPLORED = 64, 500
 
 
 def publish(options: Options, ex: Execution, dataset: Dataset, console: Console) -> None:
@@ -55,7 +58,8 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
     _deliver(options, ex, console)
     publisher = Publisher(options.tracking_uri, ex.study.name, ex.run)
     study, (experiment_id, run_id) = record(ex), publisher.ids
-    publisher.files({"report.html": ex.storage.read("report/report.html")}, "report")
+    pages = [name for name in ("report.html", "explorer.html") if ex.storage.exists(f"report/{name}")]
+    publisher.files({name: ex.storage.read(f"report/{name}") for name in pages}, "report")
     for tag, text in about(study, publisher.ids).items():
         publisher.describe(tag, text)
     by_arm = summaries.arms(gather(ex.storage)).set_index("arm")
@@ -66,7 +70,7 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
         if finished.empty:
             console.note(f"publish: no replicate of {arm.name} finished, so it has no model")
             continue
-        best = load(ex, _best(finished, ex.study.objective), dataset)
+        best = load(ex, best_replicate(finished, ex.study.objective), dataset)
         shown = {each["name"]: each for each in study["arms"]}[arm.name]
         found = parts(best.model, best.images[:EXAMPLES], best.labels[:EXAMPLES])
         release = Release(
@@ -104,16 +108,6 @@ def _deliver(options: Options, ex: Execution, console: Console) -> None:
         tracked.write()
 
 
-def _best(finished: pd.DataFrame, objective: Objective) -> str:
-    """The replicate that is best on validation; the first where replicates were fitted on validation images too."""
-    column = finished.get(objective.metric)
-    if column is None or column.isna().all():
-        return str(finished.sort_values("replicate")["replicate_id"].iloc[0])
-    by = [objective.metric] + ([objective.tie] if objective.tie in finished else [])
-    ascending = [objective.direction == "minimize"] + [True] * (len(by) - 1)
-    return str(finished.sort_values(by, ascending=ascending)["replicate_id"].iloc[0])
-
-
 def _scores(ex: Execution, replicates: pd.DataFrame) -> dict[str, float]:
     """What executions are compared by: each arm's mean validation score, of replicates or else of re-seeded members."""
     metric = ex.study.objective.metric
@@ -135,13 +129,22 @@ def _basis(study: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A replicate with its weights, its checkpoint's files, and images [N, C, H, W], labels [N] of its validation."""
+    """A replicate with its weights, its checkpoint's files, and validation images of its split to look at it with."""
 
     id: str
     model: Model
     files: Mapping[str, bytes]
-    images: Tensor
-    labels: Tensor
+    subject: Subject
+
+    @property
+    def images(self) -> Tensor:
+        """A few of the images, float32 [N, C, H, W] in [0, 1]."""
+        return self.subject.x(slice(PICTURED))
+
+    @property
+    def labels(self) -> Tensor:
+        """Theirs, int64 [N]."""
+        return self.subject.labels[:PICTURED]
 
     @property
     def parameters(self) -> int:
@@ -158,10 +161,12 @@ def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
     model.load_state_dict(checkpoint.weights)
     data, seed = configuration.dataset, checkpoint.config["seeds"]["split"]
     _, validation = split(development.labels, data.n_validation, data.n_train, seed, development.groups)
-    shown = validation[:PICTURED]
-    images, labels = (torch.from_numpy(part[shown]) for part in (development.images, development.labels))
-    files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in ("config.json", "weights.safetensors")}
-    return Loaded(id, model.requires_grad_(False), files, images.float() / 255, labels.long())
+    index = validation[:EXPLORED]
+    images, labels = torch.from_numpy(development.images[index]), torch.from_numpy(development.labels[index])
+    subject = Subject(id, model.requires_grad_(False), images, labels, dataset.class_names)
+    names = ("config.json", "weights.safetensors", "manifest.json")
+    files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in names}
+    return Loaded(id, model, files, subject)
 
 
 def _pictures(publisher: Publisher, ex: Execution, dataset: Dataset, arm: str) -> None:

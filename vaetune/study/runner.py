@@ -108,7 +108,9 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         train(training, options, ex, dataset, console, signals.soft)
     if "report" in wanted:
         from vaetune.report.render import render
+        from vaetune.study.explore import explore
 
+        explore(ex, dataset, console)
         render(ex.storage)
         console.note(f"report: {ex.storage.uri}/report/report.html")
     if "publish" in wanted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vaetune.errors import UserError
-from vaetune.study import Study
+from vaetune.study import Objective, Study
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,19 @@ def chosen(ledger: pd.DataFrame, study: Study) -> dict[tuple[str, int], Candidat
         best = _best_first(means.loc[key], study, "failures").index[0]
         out[key] = mine[int(best)]
     return out
+
+
+def best_replicate(finished: pd.DataFrame, objective: Objective) -> str:
+    """The replicate that is best on validation; the first where replicates were fitted on validation images too.
+
+    `finished` are rows of the table replicates, of one arm.
+    """
+    column = finished.get(objective.metric)
+    if column is None or column.isna().all():
+        return str(finished.sort_values("replicate")["replicate_id"].iloc[0])
+    by = [objective.metric] + ([objective.tie] if objective.tie in finished else [])
+    ascending = [objective.direction == "minimize"] + [True] * (len(by) - 1)
+    return str(finished.sort_values(by, ascending=ascending)["replicate_id"].iloc[0])
 
 
 def _best_first(frame: pd.DataFrame, study: Study, *before: str) -> pd.DataFrame:

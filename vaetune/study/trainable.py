@@ -21,6 +21,7 @@ from vaetune import checkpoints
 from vaetune.checkpoints import Checkpoint, CheckpointError
 from vaetune.config import digest, to_json
 from vaetune.errors import UserError
+from vaetune.models.decoding import decodes
 from vaetune.storage import Storage
 from vaetune.study import devices, snapshots
 from vaetune.study.members import GroupSpec, replicate_id
@@ -28,7 +29,6 @@ from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
 from vaetune.study.versions import differences, versions
 from vaetune.study.watchdog import Watchdog
-from vaetune.tracking.parts import decodes
 from vaetune.training import routes
 from vaetune.training.group import Group, Progress, Split
 from vaetune.training.seeds import Member

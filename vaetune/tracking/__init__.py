@@ -10,6 +10,7 @@ address.py   where runs may go; the sqlite file and its lock
 views.py     the experiment's note, saved views and links
 inputs.py    the images that a run saw
 backup.py    a copy of a SQLite database for a storage root in S3
+shelf.py     what was put up, and the way back
 publisher.py what is put up at the end: models.py (registry), parts.py, pictures.py, card.py; imports torch
 """
 

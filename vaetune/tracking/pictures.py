@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaetune.tracking.parts import Decoding, coded, decoded
+from vaetune.models.decoding import Decoding, coded, decoded
 
 Picture = NDArray[np.uint8]
 
