@@ -10,7 +10,7 @@ from vaetune.errors import UserError
 from vaetune.latents.grids import grid
 from vaetune.latents.subject import Subject
 from vaetune.models.base import Generative
-from vaetune.models.conjoint_vae import ConjointVAE
+from vaetune.models.conjoint import Conjoint
 
 
 def reconstructions(subject: Subject, n: int = 10, seed: int = 0) -> Image.Image:
@@ -100,7 +100,7 @@ def transfers(subject: Subject, pairs: int = 6, steps: int = 7) -> Image.Image:
     What both share (the digit, say) stays; what is the left image's own (its background) changes.
     """
     model = subject.model
-    if not isinstance(model, ConjointVAE):
+    if not isinstance(model, Conjoint):
         raise UserError(f"{subject.name} is no conjoint model: nothing can be transferred")
     n = min(pairs, len(subject) // 2)
     x, source = subject.x(slice(n)), subject.x(slice(n, 2 * n))
