@@ -124,7 +124,7 @@ class _Disk:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, target)
-        except BaseException:
+        except BaseException:  # whatever it was, an interrupt too: nothing half-written stays
             aside.unlink(missing_ok=True)
             raise
         _sync(target.parent)  # without it a power cut can undo the rename

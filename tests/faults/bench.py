@@ -1,4 +1,4 @@
-"""What faults and kills share: starting drivers, waiting for what they do, and comparing what they leave behind."""
+"""What the faults share: starting drivers, waiting for what they do, and comparing what they leave behind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vaetune.storage import Storage
 from vaetune.tables import Tables
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 STUDY = HERE / "faults.py"
+FIXED = ["--reproducible", "--seed", "1"]
 PATIENCE = 600.0
 """Seconds for which a state is waited for: generous, because machines are shared."""
 
@@ -30,15 +30,21 @@ _KEYS = {
 
 
 class Driver:
-    """A driver in a session of its own, with its output in a file."""
+    """A driver in a session of its own, with its output in a file; with `kill`, one that kills itself (saboteur.py)."""
 
-    def __init__(self, log: Path, command: Iterable[str], environment: dict[str, str] | None = None) -> None:
+    def __init__(self, log: Path, *arguments: str, kill: str = "", environment: dict[str, str] | None = None) -> None:
         self.log = log
+        start = [str(HERE / "saboteur.py"), kill, str(log.with_suffix(".steps"))] if kill else ["-m", "vaetune.study"]
         # The workers' default niceness starves them where anything else runs.
         everything = os.environ | {"RAY_worker_niceness": "0"} | (environment or {})
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [*command], stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, env=everything, start_new_session=True
+                [sys.executable, *start, str(STUDY), *FIXED, *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=log.parent,
+                env=everything,
+                start_new_session=True,
             )
         self._family: dict[tuple[int, str], str] = {}
 
@@ -62,7 +68,7 @@ class Driver:
         wait_for(lambda: self.process.poll() is not None or bool(self.look() and False), "the driver's end")
         return self.process.wait()
 
-    def orphans(self, within: float = 30.0) -> list[str]:
+    def orphans(self, within: float = 15.0) -> list[str]:
         """The command lines of processes that outlive the driver by more than that many seconds."""
         deadline = time.monotonic() + within
         while (left := self._left()) and time.monotonic() < deadline:
@@ -71,7 +77,7 @@ class Driver:
 
     def _left(self) -> list[str]:
         now = {(pid, started) for pid, (_, started, _) in processes().items()}
-        return [name for who, name in self._family.items() if who in now]
+        return [name[:60] for who, name in self._family.items() if who in now]
 
 
 def processes() -> dict[int, tuple[int, str, str]]:
@@ -81,17 +87,12 @@ def processes() -> dict[int, tuple[int, str, str]]:
         if folder.name.isdecimal():
             try:
                 status = (folder / "stat").read_text().rpartition(")")[2].split()
-                name = (folder / "cmdline").read_text().replace("\0", " ")[:80]
+                name = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
             except OSError:  # it has just ended
                 continue
             if status[0] != "Z":
                 out[int(folder.name)] = (int(status[1]), status[19], name)
     return out
-
-
-def study(log: Path, *arguments: str, environment: dict[str, str] | None = None) -> Driver:
-    """Starts the study."""
-    return Driver(log, [sys.executable, "-m", "vaetune.study", str(STUDY), *arguments], environment)
 
 
 def wait_for(state: Callable[[], bool], what: str) -> None:
@@ -102,28 +103,35 @@ def wait_for(state: Callable[[], bool], what: str) -> None:
         time.sleep(0.25)
 
 
-def run_of(storage: Path) -> Path:
+def run_of(root: Storage) -> str:
+    """The only execution in a storage; "" before there is one."""
+    runs = [name for name in root.list("faults") if root.exists(f"faults/{name}/study.json")]
+    assert len(runs) <= 1, runs
+    return runs[0] if runs else ""
+
+
+def at(root: Storage) -> Storage:
     """The folder of the only execution in a storage."""
-    (run,) = (path for path in (storage / "faults").iterdir() if (path / "study.json").exists())
-    return run
+    return root.below(f"faults/{run_of(root)}")
 
 
-def differences(expected: Path, found: Path, tables: Iterable[str] = tuple(_KEYS)) -> list[str]:
-    """What differs between two executions' tables but times, and rows that a table has twice; nothing when equal."""
-    out = []
-    for name in tables:
-        key = _KEYS[name]
+def parts(run: Storage, tables: Iterable[str] = tuple(_KEYS)) -> set[str]:
+    """The parts of an execution's tables."""
+    return {part for table in tables for part in run.list(f"tables/{table}")}
+
+
+def differences(expected: Storage, found: Storage) -> tuple[int, int, list[str]]:
+    """Rows lost and rows there twice, in all, and what differs otherwise between two executions' tables but times."""
+    lost, twice, other = 0, 0, []
+    for name, key in _KEYS.items():
         left, right = (
-            Tables(Storage(run)).read(name).drop(columns=_VOLATILE, errors="ignore").sort_values(key, ignore_index=True)
+            Tables(run).read(name).drop(columns=_VOLATILE, errors="ignore").sort_values(key, ignore_index=True)
             for run in (expected, found)
         )
-        twice = int(right.duplicated(key).sum())
-        lost = len(set(left[key].itertuples(index=False)) - set(right[key].itertuples(index=False)))
-        if twice or lost:
-            out.append(f"{name}: {lost} lost, {twice} duplicated")
-            continue
+        twice += int(right.duplicated(key).sum())
+        lost += len(set(left[key].itertuples(index=False)) - set(right[key].itertuples(index=False)))
         try:
             pd.testing.assert_frame_equal(left.sort_index(axis=1), right.sort_index(axis=1), check_exact=True)
         except AssertionError as error:
-            out.append(f"{name}: " + " ".join(str(error).split())[:300])
-    return out
+            other.append(f"{name}: " + " ".join(str(error).split())[:300])
+    return lost, twice, other

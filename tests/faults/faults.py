@@ -1,4 +1,4 @@
-"""A study to break: two small arms (the default), and presets in which trials are slow, raise, diverge or hang.
+"""A study to break: two small arms (the default), and a preset in which trials raise, diverge or hang.
 
 python -m vaetune.study tests/faults/faults.py --preset micro --tracking-uri none
 """
@@ -55,7 +55,7 @@ STUDY = Study(
 
 
 class Ill(SupervisedVAE):
-    """Falls ill at its 20th batch, as its configuration says; "slow" is slow from the first."""
+    """Falls ill at its 20th batch, as its configuration says."""
 
     batches = 0
 
@@ -63,9 +63,7 @@ class Ill(SupervisedVAE):
         self.batches += 1
         terms = super().terms(*arguments, **named)
         kind = self.config.ill
-        if kind == "slow":
-            time.sleep(0.05)
-        elif kind and self.batches >= 20:
+        if kind and self.batches >= 20:
             if kind == "raise":
                 raise ArithmeticError("the 20th batch")
             if kind == "hang":
@@ -97,14 +95,6 @@ PRESETS = {
         arms=(Arm(name="ill", summary="the second to fourth trial fall ill", overrides=GAUSSIAN, space=ill),),
         comparisons=(),
         model=IllConfig(trunk=(32,), latents=8),
-        budget=Budget(trials=6, audit=6, grace=2, top_k=1, reseeds=1, max_failures=1.0, stall=10.0),
-    ),
-    "slow": replace(
-        STUDY,
-        arms=(Arm(name="slow", summary="a long way", overrides=GAUSSIAN | {"model.ill": "slow"}, space=beta),),
-        comparisons=(),
-        model=IllConfig(trunk=(32,), latents=8),
-        training=TrainingConfig(epochs=100),
-        budget=Budget(trials=1, audit=1, grace=2, top_k=1, reseeds=1),
+        budget=Budget(trials=6, audit=6, grace=2, top_k=1, reseeds=1, max_failures=1.0, stall=6.0),
     ),
 }

@@ -26,7 +26,7 @@ from vaetune.study.members import GroupSpec
 from vaetune.study.phases import QueuePhase, SearchPhase, TooManyFailures, pack
 from vaetune.study.pipeline import Pipeline
 from vaetune.study.recorder import Entry, Recorder
-from vaetune.study.search import Search, score
+from vaetune.study.search import Search
 from vaetune.study.select import candidates
 from vaetune.study.tuning import Phase
 from vaetune.tables import Tables
@@ -148,10 +148,7 @@ def open_search(study: Study, storage: Storage, parallel: int = 1) -> tuple[Sear
     ledger = recorder.ledger()
     search.replay(ledger, Tables(storage).read("history"))
     phase = SearchPhase(study, search, recorder, storage, 0)
-    for row in ledger.itertuples():
-        final = {study.objective.metric: row.objective, study.objective.tie: row.tie}
-        scored = score(study, final) if row.outcome == "finished" else None
-        phase.take(str(row.trial_id), str(row.arm), int(str(row.search)), scored)
+    phase.replay(ledger)
     return phase, search, recorder
 
 
@@ -307,8 +304,10 @@ def test_a_lost_group_has_failed_and_leaves_no_weights(storage: Storage) -> None
     spec = first(phase)
     phase.result(spec, told(spec, 2, 0.5), "cpu")
     storage.write(f"checkpoints/{spec.id}/partial/000002/weights", b"")
+    recorder.open[spec.id].began -= 100.0
     phase.lost(spec, "worker lost: the actor died")
     (row,) = recorder.ledger().to_dict("records")
+    assert 100.0 <= row["seconds"] < 160.0, "what it had a worker for"
     assert (row["outcome"], row["reason"], row["epochs"]) == ("failed", "worker lost: the actor died", 2)
     assert search.arms[0].optuna.trials[0].state == TrialState.FAIL
     assert storage.list("checkpoints") == []
@@ -361,6 +360,17 @@ def test_a_budget_of_two_trials_is_judged_after_two(storage: Storage) -> None:
     phase, _, _ = open_search(no_audit(trials=2), storage)
     fail(phase, "f")
     with pytest.raises(TooManyFailures):
+        fail(phase, "f")
+
+
+def test_failures_of_an_earlier_driver_count_but_stop_nobody_who_succeeds(storage: Storage) -> None:
+    study = no_audit(max_failures=0.5)
+    phase, _, recorder = open_search(study, storage)
+    fail(phase, "fff")
+    recorder.flush()
+    phase, _, _ = open_search(study, storage)
+    fail(phase, "o")
+    with pytest.raises(TooManyFailures, match="arm 'plain': 4 of 5"):
         fail(phase, "f")
 
 
@@ -447,8 +457,11 @@ def test_a_lost_group_costs_only_the_members_that_had_not_ended(storage: Storage
     done = spec.members[1]
     epochs = [{"epoch": 3, "time": 1, "metrics": fake(done, 3)}]
     phase.result(spec, [{"id": done.id, "epochs": epochs, "outcome": "finished", "reason": "", "seconds": 1.0}], "cpu")
+    for member in spec.members[:1]:
+        recorder.open[member.id].began -= 300.0
     phase.lost(spec, "worker lost: killed")
     ledger = recorder.ledger().set_index("trial_id")
+    assert 100.0 <= ledger.loc[spec.members[0].id, "seconds"] < 120.0, "a third of what the group had a worker for"
     assert ledger["outcome"].to_dict() == {m.id: "finished" if m is done else "failed" for m in spec.members}
     assert ledger.loc[spec.members[0].id, "reason"] == "worker lost: killed"
 

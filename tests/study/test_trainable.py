@@ -325,10 +325,10 @@ def test_a_group_that_cannot_be_recovered_fails_whole(storage: Storage, monkeypa
 
 def test_the_watchdog_hears_of_every_epoch_and_of_the_end_of_work(storage: Storage) -> None:
     worker = actor(group(), storage)
-    assert not Dog.heard
+    assert Dog.heard == ["beat", "rest"], "building counts"
     for _ in range(2):
         worker.step()
-    assert Dog.heard == ["beat", "rest"] * 2
+    assert Dog.heard == ["beat", "rest"] * 3
 
 
 class Hungry(Exploding):
@@ -363,6 +363,38 @@ def test_a_group_too_large_for_the_memory_goes_on_in_halves_with_the_same_number
     assert identical(weights(storage, worker.spec), final)
     history = checkpoints.load(storage, worker.spec.id).config["history"]
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4, 5]
+
+
+def test_a_group_too_large_to_be_built_is_halved_too(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, final = alone(group("replicate", PLAIN, PLAIN, PLAIN), tmp_path / "alone")
+    build, sizes = module.Group, list[int]()
+
+    def narrow(members: Any, *arguments: Any) -> Any:
+        sizes.append(len(members))
+        if len(members) > 1:
+            raise torch.OutOfMemoryError("no room to build")
+        return build(members, *arguments)
+
+    monkeypatch.setattr(module, "Group", narrow)
+    worker = actor(group("replicate", PLAIN, PLAIN, PLAIN), storage)
+    assert Told().hear(worker) == expected
+    assert sizes == [3, 1, 2, 1, 1]
+    assert identical(weights(storage, worker.spec), final)
+
+
+def test_who_cannot_be_built_fails_and_no_one_else(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = module.Group
+
+    def picky(members: Any, *arguments: Any) -> Any:
+        if len(members) > 1 or members[0].id.endswith("1"):
+            raise MemoryError("no room")
+        return build(members, *arguments)
+
+    monkeypatch.setattr(module, "Group", picky)
+    told = Told().hear(actor(group(), storage))
+    assert [outcome for outcome, _ in told.outcomes.values()] == ["failed", "finished"]
 
 
 def test_a_member_too_large_for_the_memory_alone_has_failed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
@@ -87,6 +88,27 @@ def test_a_storage_that_was_waited_for_in_vain_stops_the_run_and_blames_no_group
     _Callback(guard).on_trial_error(1, [], trial(GaveUp("results cannot be written: disk full")))
     assert not book.heard
     assert isinstance(guard.error, GaveUp)
+    assert guard.stop()
+
+
+def test_workers_that_do_not_start_stop_the_run_and_blame_no_group() -> None:
+    book = Book()
+    guard = _Guard(book)
+    error = RayActorError(error_msg="No module named 'x'", actor_init_failed=True)
+    _Callback(guard).on_trial_error(1, [], trial(error))
+    assert not book.heard
+    assert "workers do not start: " in str(guard.error)
+    assert guard.stop()
+
+
+def test_a_worker_that_never_comes_up_stops_the_run() -> None:
+    guard = _Guard(Book(), limit=0.0)
+    callback = _Callback(guard)
+    waiting, works = SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")
+    callback.on_step_end(1, [waiting, works])
+    assert not guard.stop()
+    callback.on_step_end(2, [waiting, SimpleNamespace(status="TERMINATED")])
+    assert "no worker has started" in str(guard.error)
     assert guard.stop()
 
 

@@ -21,7 +21,7 @@ from vaetune.evaluation.battery import Row
 from vaetune.models.base import Classifier
 from vaetune.seeding import derive
 from vaetune.storage import Storage
-from vaetune.study import Replication, Resources
+from vaetune.study import Replication, Resources, health
 from vaetune.study.pool import Pool
 from vaetune.tables import Tables
 from vaetune.training import routes
@@ -64,6 +64,7 @@ def run(
     replication: Replication,
     resources: Resources,
     here: bool,
+    interrupted: Callable[[], bool],
 ) -> None:
     """Measures a part ("default" or "full") on the replicates of which the table does not hold it yet."""
     table = tables.read("battery")
@@ -74,16 +75,10 @@ def run(
     development_ref = ray.put(Pool.of(dataset.development(), here))
     test_ref = ray.put(Pool.of(dataset.sealed_test(), here))
     others_ref: Any = ray.put(dict(others))
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(measure)
-    pending = [
-        task.remote(
-            part, todo[i : i + CHUNK], development_ref, test_ref, others_ref, storage, dataset.classes, replication
-        )
-        for i in range(0, len(todo), CHUNK)
-    ]
-    while pending:
-        done_now, pending = ray.wait(pending, num_returns=1)
-        tables.append("battery", ray.get(done_now[0]))
+    shared = (development_ref, test_ref, others_ref, storage, dataset.classes, replication)
+    calls = [(part, todo[i : i + CHUNK], *shared) for i in range(0, len(todo), CHUNK)]
+    for rows in health.tasks(measure, calls, resources, interrupted, health.limit(here)):
+        tables.append("battery", rows)
 
 
 def measure(

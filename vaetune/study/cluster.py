@@ -8,12 +8,13 @@ import secrets
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from vaetune.errors import UserError
 from vaetune.study import Study, token
 from vaetune.study.capacity import Amounts, Capacity, capacity, cluster_file
+from vaetune.study.reaper import reaped
 from vaetune.study.scratch import scratch
 from vaetune.training.environment import ENVIRONMENT
 
@@ -81,13 +82,15 @@ def admit(address: str, study: Study, storage: str) -> None:
 def connected(address: str | None, study: Study) -> Iterator[int]:
     """Connects, and yields how many of the study's trials run at once; raises `UserError` for none.
 
-    A Ray started here ends with the block, and its session's folder goes too; a cluster, to which `admit` has
-    connected, stays.
+    A Ray started here ends with the block, or with this process however that dies, and its session's folder goes too;
+    a cluster, to which `admit` has connected, stays.
     """
     import ray
 
-    with nullcontext() if address else scratch() as folder:
+    with ExitStack() as stack:
         if not address:
+            folder = stack.enter_context(scratch())
+            stack.enter_context(reaped(folder))
             _init("local", {"include_dashboard": False, "_temp_dir": str(folder)})
         try:
             room = _capacity(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from vaetune.models.base import Classifier, Generative, Model
 from vaetune.models.conjoint import Conjoint
 from vaetune.seeding import derive
 from vaetune.storage import Storage
-from vaetune.study import Replication, Resources
+from vaetune.study import Replication, Resources, health
 from vaetune.study.patience import Patience
 from vaetune.study.pool import Pool
 from vaetune.training import routes
@@ -99,24 +99,18 @@ def evaluate(
     replication: Replication,
     temperatures: Mapping[str, float],
     resources: Resources,
-    known: Known = Known(),
+    known: Known,
+    interrupted: Callable[[], bool],
+    limit: float,
     chunk: int = 5,
 ) -> Iterator[list[Measured]]:
-    """Measures replicates on the cluster, a chunk at a time, as they are done.
+    """Measures replicates on the cluster, a chunk at a time, as they are done; see `health.tasks`.
 
     `temperatures`, by arm, are used for replicates that were fitted on their validation images too.
     """
-    development_ref, test_ref = ray.put(development), ray.put(test)
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2)(_measure)
-    pending = [
-        task.remote(
-            members[i : i + chunk], development_ref, test_ref, storage, classes, replication, temperatures, known
-        )
-        for i in range(0, len(members), chunk)
-    ]
-    while pending:
-        done, pending = ray.wait(pending, num_returns=1)
-        yield ray.get(done[0])
+    shared = (ray.put(development), ray.put(test), storage, classes, replication, temperatures, known)
+    calls = [(members[i : i + chunk], *shared) for i in range(0, len(members), chunk)]
+    yield from health.tasks(_measure, calls, resources, interrupted, limit)
 
 
 def _measure(

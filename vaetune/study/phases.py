@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import pandas as pd
+
 from vaetune.errors import UserError
 from vaetune.storage import Storage
 from vaetune.study import Study, members
@@ -54,7 +56,19 @@ class SearchPhase:
 
     def lost(self, spec: GroupSpec, reason: str) -> None:
         for member in spec.members:
-            self._end(member.id, "failed", reason, {"seconds": 0.0}, "")
+            spent = self._recorder.open[member.id].spent(len(spec.members))
+            self._end(member.id, "failed", reason, {"seconds": spent}, "")
+
+    def replay(self, ledger: pd.DataFrame) -> None:
+        """Takes in trials that ended in an earlier run of this execution: their weights, and how many have failed."""
+        objective = self._study.objective
+        for row in ledger.itertuples():
+            final = {objective.metric: row.objective, objective.tie: row.tie}
+            self.take(
+                *(row.trial_id, row.arm, row.search),
+                score(self._study, final) if row.outcome == "finished" else None,
+            )
+            self._outcomes.setdefault(row.arm, Counter())[row.outcome] += 1
 
     def take(self, id: str, arm: str, search: int, objective: Score | None) -> None:
         """Keeps the weights of each arm's best `top_k` finished trials and removes what else lies there."""
@@ -77,6 +91,8 @@ class SearchPhase:
         """Stops the study where an arm fails more often than it may: the rest of its budget would tell nothing."""
         counts = self._outcomes.setdefault(arm, Counter())
         counts[outcome] += 1
+        if outcome != "failed":  # a study that is resumed because what failed was mended goes on
+            return
         share, budget = counts["failed"] / counts.total(), self._study.budget
         if counts.total() >= min(4, budget.trials) and share > budget.max_failures:
             self._recorder.flush()
@@ -128,7 +144,8 @@ class QueuePhase:
 
     def lost(self, spec: GroupSpec, reason: str) -> None:
         for id in sorted(self._pending[spec.id]):
-            self._recorder.end(id, "failed", reason, 0.0, "")
+            spent = self._recorder.open[id].spent(len(spec.members))
+            self._recorder.end(id, "failed", reason, spent, "")
 
 
 def pack(entries: Sequence[Entry], size: int) -> list[tuple[GroupSpec, list[Entry]]]:

@@ -41,6 +41,11 @@ class Entry:
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    began: float = field(default_factory=time.monotonic)
+
+    def spent(self, members: int) -> float:
+        """Its share, in seconds, of what a group of that many has had a worker for: what is lost with the worker."""
+        return (time.monotonic() - self.began) / members
 
 
 @dataclass(frozen=True)

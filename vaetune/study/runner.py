@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ from vaetune.study.load import Loaded
 from vaetune.study.options import PHASES, Options
 from vaetune.tracking import address
 
+AT_ONCE = 3.0
+"""Seconds that a driver takes at most to end after a second signal."""
+
 
 def run(loaded: Loaded, study: Study, options: Options) -> int:
     """Runs the study, or what is left of it, and returns the exit code; raises `UserError`."""
@@ -45,16 +50,17 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     ex = opened(loaded, study, options, info)
     console = Console([arm.name for arm in study.arms], study.objective.unit, direction=study.objective.direction)
     console.note(f"{study.name} · run {ex.run} · {ex.storage.uri}")
-    signals = _Signals()
+    resume = _resume_command(options, ex.run)
+    farewell = f"stopped, and nothing is lost. Go on with:\n  {resume}"
+    signals = _Signals(farewell)
     if left:
         console.note(f"run {left} of this very study is unfinished; to go on with it: {_resume_command(options, left)}")
-    resume = _resume_command(options, ex.run)
     try:
         with lock.held(ex.storage), signals:
             _phases(options, ex, dataset, console, signals)
     except KeyboardInterrupt:
         console.close()
-        print(f"stopped, and nothing is lost. Go on with:\n  {resume}", file=sys.stderr)
+        print(farewell, file=sys.stderr)
         return 128 + (signals.received or signal.SIGINT)
     except UserError as error:
         raise UserError(f"{error}\nWhat is done is kept. Go on with:\n  {resume}") from error
@@ -136,11 +142,13 @@ class _Signals:
     """SIGINT and SIGTERM, while a study runs.
 
     Inside `soft` the first one only sets a flag, which is asked between results, so that what runs is put away in
-    order; anywhere else, and the second time, it raises KeyboardInterrupt.
+    order; anywhere else it raises KeyboardInterrupt. So does the second one, and what is then not put away within
+    `AT_ONCE` seconds is left as it is, after the `farewell`: a resumed study puts it in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, farewell: str) -> None:
         self.received = 0
+        self._farewell = farewell
         self._soft = False
         self._before: dict[int, Any] = {}
 
@@ -156,8 +164,16 @@ class _Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.received = bool(self.received), number
+        if again:
+            hurry = threading.Timer(AT_ONCE, self._leave)
+            hurry.daemon = True
+            hurry.start()
         if again or not self._soft:
             raise KeyboardInterrupt
+
+    def _leave(self) -> None:
+        os.write(2, f"{self._farewell}\n".encode())
+        os._exit(128 + self.received)
 
     @contextmanager
     def soft(self) -> Iterator[Callable[[], bool]]:

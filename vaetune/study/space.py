@@ -156,7 +156,7 @@ def _record(
 def _call(space: Space, trial: Any, what: str) -> dict[str, Any]:
     try:
         overrides = space(trial)
-    except Exception as error:
+    except Exception as error:  # whatever the user's own function raises is shown as theirs, by file and line
         inside = error.__traceback__.tb_next if error.__traceback__ else None
         at = blame(error, inside.tb_frame.f_code.co_filename) if inside else f"{type(error).__name__}: {error}"
         raise UserError(f"{what} failed: {at}") from error

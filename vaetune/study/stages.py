@@ -17,7 +17,7 @@ from vaetune.datasets.folds import require_two
 from vaetune.datasets.pairs import Pairs
 from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
-from vaetune.study import Study, battery, evaluate, importance, plan, tuning
+from vaetune.study import Study, battery, evaluate, health, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.evaluate import Known, Measured
@@ -26,7 +26,7 @@ from vaetune.study.phases import SearchPhase
 from vaetune.study.pipeline import Pipeline, replications
 from vaetune.study.pool import Pool
 from vaetune.study.recorder import Data, Recorder
-from vaetune.study.search import Search, score
+from vaetune.study.search import Search
 from vaetune.study.tracked import record
 from vaetune.study.versions import versions
 from vaetune.tracking import Tracker, charted, inputs
@@ -76,9 +76,7 @@ class Stages:
         brain = Search(study, self.root, parallel)
         brain.replay(searched, tables.read("history"))
         phase = SearchPhase(study, brain, recorder, self.execution.storage, self.root)
-        for row in searched.itertuples():
-            final = {study.objective.metric: row.objective, study.objective.tie: row.tie}
-            phase.take(row.trial_id, row.arm, row.search, score(study, final) if row.outcome == "finished" else None)
+        phase.replay(searched)
         self._announce(phases, ledger)
         shared = {
             "pool": Pool.of(development, self.here),
@@ -93,7 +91,7 @@ class Stages:
             try:
                 tuning.run(
                     *(pipeline, shared, lambda arm: study.arm(arm).resources or study.resources, self.slots),
-                    *(self.interrupted, self._learn, 2 if self.here else CLUSTER_RETRIES),
+                    *(self.interrupted, self._learn, health.limit(self.here), 2 if self.here else CLUSTER_RETRIES),
                 )
             finally:
                 recorder.flush()
@@ -130,12 +128,12 @@ class Stages:
             self._temperatures(ledger) if study.replication.refit else {},
             study.resources,
             _known(self.dataset),
+            self.interrupted,
+            health.limit(self.here),
         ):
             self._write(chunk, replicated)
             for one in chunk:
                 self.tracker.inputs(one.member.id, seen)
-            if self.interrupted():
-                return
 
     def battery(self, parts: Sequence[str], data_root: str | None) -> None:
         """Measures the parts of the battery that are asked for on every replicate that finished."""
@@ -147,7 +145,7 @@ class Stages:
         for part in parts:
             battery.run(
                 *(part, members, self.dataset, strange, self.execution.storage, tables),
-                *(study.replication, study.resources, self.here),
+                *(study.replication, study.resources, self.here, self.interrupted),
             )
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:

@@ -87,19 +87,25 @@ class GroupTrainable(tune.Trainable):
         self.saved = time.monotonic()
         self.groups: list[Group] = []
         self.by_id = {member.id: member for member in spec.members}
-        try:
-            self._join(spec.members)
-        except GaveUp:
-            raise
-        except Exception:  # noqa: BLE001 - as in `_epoch`
-            self.groups = []
-            self._fail([m for m in spec.members if m.id not in self.outcomes], traceback.format_exc())
+        self.watchdog.beat()
+        self._join(spec.members)
+        self.watchdog.rest()
 
     def _join(self, members: Sequence[Member]) -> None:
-        """Makes groups of members, from their checkpoints where there are any.
+        """Makes groups of members and puts them in the queue; who cannot be made fails, as in training."""
+        try:
+            self.groups += self._made(members)
+        except GaveUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `_epoch`
+            self._broken(error, [member for member in members if member.id not in self.outcomes])
+
+    def _made(self, members: Sequence[Member]) -> list[Group]:
+        """Groups of members, from their checkpoints where there are any.
 
         Members that stand at different epochs train as groups of their own, one after the other.
         """
+        groups = []
         states: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
         for member in members:
             found = self._found(member)
@@ -116,7 +122,8 @@ class GroupTrainable(tune.Trainable):
             group = Group(together, splits, self.pixels, self.labels, self.classes, self.device)
             if epoch:
                 group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
-            self.groups.append(group)
+            groups.append(group)
+        return groups
 
     def _found(self, member: Member) -> Checkpoint | None:
         """The member's checkpoint, if there is one of this very configuration and these seeds."""
@@ -162,12 +169,7 @@ class GroupTrainable(tune.Trainable):
         except Exception as error:  # noqa: BLE001
             # Whatever a model raises ends its own members only, with the traceback in the ledger.
             group.members = []
-            if not _out_of_memory(error):
-                self._fail(members, traceback.format_exc())
-            elif len(members) > 1:
-                self._halve(members)
-            else:
-                self._fail(members, f"out of memory: {error}; a smaller batch or model, or more memory, may help")
+            self._broken(error, members)
             return
         spent = (time.perf_counter() - started) / len(members)
         for row in progress:
@@ -178,6 +180,15 @@ class GroupTrainable(tune.Trainable):
                 self._end(row, group)
         if self.spec.phase == "replicate" and decodes(group.model):
             self._snapshot(group)
+
+    def _broken(self, error: Exception, members: Sequence[Member]) -> None:
+        """What becomes of members whose group raised: they fail, but for those that fit the memory by themselves."""
+        if not _out_of_memory(error):
+            self._fail(members, traceback.format_exc())
+        elif len(members) > 1:
+            self._halve(members)
+        else:
+            self._fail(members, f"out of memory: {error}; a smaller batch or model, or more memory, may help")
 
     def _halve(self, members: Sequence[Member]) -> None:
         """What is too large for the memory together goes on as two groups, from its last checkpoints."""

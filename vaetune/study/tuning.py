@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from vaetune.errors import UserError
-from vaetune.study import Resources
+from vaetune.study import Resources, health
 from vaetune.study.members import GroupSpec
 from vaetune.study.patience import GaveUp
 from vaetune.study.scratch import scratch
@@ -55,6 +56,7 @@ def run(
     slots: int,
     interrupted: Callable[[], bool],
     learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
+    limit: float = health.STARTED_HERE,
     retries: int = 2,
 ) -> None:
     """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so.
@@ -62,9 +64,9 @@ def run(
     `resources` of an arm are what its groups ask for.
 
     `learn` is told the compute routes that workers chose, each combination once. A `UserError` of the phase ends the
-    run in order and is raised afterwards.
+    run in order and is raised afterwards; so does Ray's death, and that no worker starts within `limit` seconds.
     """
-    guard = _Guard(phase, interrupted, learn)
+    guard = _Guard(phase, interrupted, learn, limit)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
@@ -107,8 +109,10 @@ class _Guard:
         phase: Phase | None,
         interrupted: Callable[[], bool] = lambda: False,
         learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
+        limit: float = health.STARTED_HERE,
     ) -> None:
         self.phase, self.interrupted, self._learn = phase, interrupted, learn
+        self._waiting = health.Waiting(limit)
         self._routes: list[Mapping[str, str]] = []
         self.error: UserError | None = None
 
@@ -134,6 +138,11 @@ class _Guard:
         if routes not in self._routes:
             self._routes.append(routes)
             self.ask(lambda _: self._learn(routes), None)
+
+    def look(self, works: bool) -> None:
+        """Raises `Lost` where Ray is dead, or nothing has worked for too long."""
+        health.check()
+        self._waiting.look(works)
 
     def stop(self) -> bool:
         """Whether Tune is to stop everything."""
@@ -183,13 +192,22 @@ class _Callback(tune.Callback):
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
 
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        # A trial is pending until its worker has come up.
+        works = any(trial.status not in (Trial.PENDING, Trial.TERMINATED, Trial.ERROR) for trial in trials)
+        self._guard.ask(lambda _: self._guard.look(works), None)
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         error = trial.get_pickled_error()
         reason = f"worker lost: {trial.get_error()}"
 
         def lost(phase: Phase) -> None:
-            if isinstance(error, GaveUp):  # no fault of the group's, which a resumed study does not repeat but continue
+            health.check()
+            # No faults of the group's, which a resumed study does not count but trains.
+            if isinstance(error, GaveUp):
                 raise GaveUp(str(error.args[0]))
+            if isinstance(error, RayActorError) and error.actor_init_failed:
+                raise health.Lost(f"workers do not start: {reason.strip().splitlines()[-1]}")
             phase.lost(trial.config["spec"], reason)
 
         self._guard.ask(lost, None)

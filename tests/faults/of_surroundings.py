@@ -1,0 +1,149 @@
+"""Faults of what a study stands on, and of its models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chain import Bench, Chain, Row, ask
+from leaks import contents, leaks, ray_logs, ray_token, stored
+from servers import MLflow, Weed
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+def illness(bench: Bench) -> None:
+    """NaN, an exception in the model, and a hang: one trial each fails, with its reason, and the others go on."""
+    chain = Chain(bench, "ill")
+    began = time.monotonic()
+    driver = chain.driver("--preset", "ill")
+    code = chain.ended(driver)
+    wrong = ([f"exit code {code}: {driver.log.read_text()[-1000:]}"] if code else []) + chain.gone(driver)
+    table = chain.ledger().read("ledger")
+    ledger = table.drop_duplicates("trial_id").set_index("trial_id")
+    twice, running = len(table) - len(ledger), bench.running()
+    members = {"search": 6, "select": 1, "replicate": 6}
+    lost = sum(abs(n - (ledger["phase"] == phase).sum()) for phase, n in members.items())
+    wanted = {
+        "NaN at the 20th batch": "diverged",
+        "an exception in a model": "ArithmeticError",
+        "a hang": "worker lost",
+    }
+    for number, (fault, reason) in enumerate(wanted.items(), 1):
+        ill, after = ledger.loc[f"ill-{number:04d}"], ledger.loc[f"ill-{number + 1:04d}"]
+        right = ill["outcome"] == "failed" and reason in ill["reason"] and ill["seconds"] > 0
+        row = Row(fault, began, f"that trial failed: {reason}; the others finished", [*wrong])
+        row.seconds = (after["started"] - ill["started"]).total_seconds()
+        row.wrong += [] if right else [f"{ill['outcome']}: {ill['reason'][-200:]}"]
+        others = ledger.drop([f"ill-{n:04d}" for n in (1, 2, 3)])
+        row.wrong += [] if (others["outcome"] == "finished").all() else ["others failed too"]
+        bench.show(row, lost, twice, running)
+
+
+@contextmanager
+def small_disk(at: Path) -> Iterator[Path]:
+    """A tmpfs of 16 MiB."""
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def disk(bench: Bench) -> None:
+    """A disk that is full for a while, and one that cannot be written."""
+    with small_disk(bench.work / "disk") as folder:
+        chain = Chain(bench, "disk")
+        driver = chain.driver()
+        chain.goes_on(driver)
+        row = chain.fault("a full disk, then space again")
+        with (folder / "ballast").open("wb", buffering=0) as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(4096))
+            except OSError:
+                pass
+        chain.until(driver, lambda: "the storage fails" in driver.log.read_text(), "the complaint")
+        (folder / "ballast").unlink()
+        chain.ended(driver)
+        said = driver.log.read_text().count("the storage fails")
+        row.note = f"waited and went on; said {said} times"
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        row, before = chain.fault("a read-only result folder"), time.monotonic()
+        second = chain.driver()
+        code, text = second.ended(), second.log.read_text()
+        row.seconds = time.monotonic() - before
+        row.note = f"exit code {code} at once: cannot be written"
+        wrong = code != 2 or "cannot be written" not in text or "Traceback" in text
+        row.wrong += [text[-1000:]] if wrong else []
+        chain.end(driver)
+
+
+def clock(bench: Bench) -> None:
+    """The clock jumps a day ahead, then two back."""
+    chain, offset = Chain(bench, "clock"), bench.work / "offset"
+    offset.write_text("+0d\n")
+    assert FAKETIME.exists(), "needs libfaketime"
+    driver = chain.driver(
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(offset),
+        FAKETIME_CACHE_DURATION="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    chain.goes_on(driver)
+    chain.fault("the clock jumps a day ahead", "went on")
+    offset.write_text("+1d\n")
+    chain.goes_on(driver)
+    chain.fault("the clock jumps two days back", "went on")
+    offset.write_text("-1d\n")
+    chain.end(driver)
+
+
+def servers(bench: Bench) -> None:
+    """kill -9 of MLflow's server and of the S3 server that holds the results, and secrets in what the study leaves."""
+    secrets = {name: f"{name.lower()}-is-secret" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    folder = bench.work / "servers"
+    folder.mkdir()
+    shutil.copy(bench.database, folder / "mlflow.db")
+    mlflow, weed = MLflow(folder), Weed(folder, secrets)
+    os.environ |= secrets | {"AWS_ENDPOINT_URL": weed.endpoint, "AWS_REGION": "us-east-1"}
+    password = "the-password-of-mlflow"
+    tracking = f"http://vaetune:{password}@127.0.0.1:{mlflow.port}"
+    try:
+        chain = Chain(bench, "s3", "s3://faults/runs", mlflow.database)
+        driver = chain.driver(tracking=tracking)
+        chain.goes_on(driver)
+        away = chain.fault("kill -9 of the MLflow server, restarted", "values kept and sent later")
+        mlflow.kill()
+        values = "select count(*) from metrics"
+        before = ask(mlflow.database, values)
+        chain.goes_on(driver)
+        secrets |= {"MLflow's password": password, "Ray's token": ray_token(driver)}
+        row = chain.fault("kill -9 of the S3 server, restarted")
+        weed.kill()
+        driver.until(lambda: "the storage fails" in driver.log.read_text(), "the complaint")
+        logs = ray_logs(driver)
+        mlflow.start()
+        weed.start()
+        chain.until(driver, lambda: ask(mlflow.database, values) > before, "values in MLflow")
+        away.seconds = time.monotonic() - away.since
+        chain.ended(driver)
+        text = driver.log.read_text()
+        row.note = f"waited and went on; said {text.count('the storage fails')} times"
+        chain.end(driver)
+        row = Row("secrets in what that study left behind", time.monotonic(), "none")
+        left = {"results in S3": stored(chain.root), "MLflow's files": contents(folder / "artifacts")}
+        left["MLflow's database"] = {"mlflow.db": mlflow.database.read_bytes()}
+        left |= {"output": {"output": text.encode()}, "files beside": contents(bench.work / "runs")}
+        row.wrong = leaks(secrets, left, witness="other") + leaks(secrets, {"Ray's logs": logs}, witness="raylet")
+        row.seconds = time.monotonic() - row.since
+        bench.show(row, 0, 0, 0)
+    finally:
+        mlflow.kill()
+        weed.kill()
