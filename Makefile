@@ -61,7 +61,6 @@ cluster: setup
 
 faults: heavy
 	$(BIN)/python tests/faults/table.py
-	$(BIN)/python tests/faults/kills.py --kills 20
 
 bench: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench --constraint requirements.lock

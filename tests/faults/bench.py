@@ -17,6 +17,13 @@ from vaetune.tables import Tables
 HERE = Path(__file__).parent
 STUDY = HERE / "faults.py"
 FIXED = ["--reproducible", "--seed", "1"]
+HARMS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "bit-flipped": lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:]),
+    "missing": lambda file: file.unlink(),
+}
+"""What may befall a checkpoint's file."""
+
 PATIENCE = 600.0
 """Seconds for which a state is waited for: generous, because machines are shared."""
 

@@ -50,7 +50,7 @@ class Bench:
         print(f"{'fault':<44} | lost | duplicated | running | recovered in | outcome", flush=True)
         if not (run_of(self.expected) and at(self.expected).exists("report/report.html")):  # of an earlier `--work`
             began = time.monotonic()
-            driver = Driver(work / "undisturbed.log", *self.arguments(work / "undisturbed"))
+            driver = Driver(work / "undisturbed.log", *self.arguments(work / "undisturbed"), kill="+0")
             assert driver.ended() == 0, driver.log.read_text()
             self.show(Row("none", began, "finished", seconds=time.monotonic() - began), 0, 0, self.running())
         self.expected = at(self.expected)

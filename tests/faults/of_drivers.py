@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-from bench import Driver
+from bench import HARMS, Driver
 from chain import Bench, Chain
 
 
@@ -19,14 +17,9 @@ def killed_driver(bench: Bench) -> None:
     chain.killed("kill -9 of the driver in select", "select+7")
     chain.killed("kill -9 of the driver in replicate", "replicate+7")
     chain.killed("kill -9 of the driver in evaluate", "evaluate+4")
-    harms: dict[str, Callable[[Path], object]] = {
-        "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
-        "bit-flipped": lambda file: file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:]),
-        "missing": lambda file: file.unlink(),
-    }
     measured = set(chain.ledger().read("replicates")["replicate_id"])
     left = [name for name in chain.run.list("checkpoints") if "-rep" in name and name not in measured]
-    for (harm, action), name in zip(harms.items(), left[-3:], strict=True):
+    for (harm, action), name in zip(HARMS.items(), left[-3:], strict=True):
         chain.fault(f"a {harm} checkpoint", "found and trained again")
         assert chain.run.local is not None
         action(chain.run.local / "checkpoints" / name / "weights.safetensors")
@@ -34,9 +27,8 @@ def killed_driver(bench: Bench) -> None:
     code = chain.ended(driver)
     text = driver.log.read_text()
     for row, name in zip(chain.rows[-3:], left[-3:], strict=True):
-        row.wrong += (
-            [] if any(name in line and "trained again" in line for line in text.splitlines()) else ["unnoticed"]
-        )
+        noticed = any(name in line and "trained again" in line for line in text.splitlines())
+        row.wrong += [] if noticed else ["unnoticed"]
     row = chain.fault("kill -9 of the driver in report", "resumed")
     row.wrong += ([] if code == -signal.SIGKILL else [f"exit code {code}: {text[-1000:]}"]) + chain.gone(driver)
     chain.end(chain.driver())

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from chain import Bench, Row
 from of_drivers import killed_driver, raylet_and_signals, worker_and_two
+from of_kills import many_kills, random_kills
 from of_surroundings import clock, disk, illness, servers
 
-CASES = (killed_driver, raylet_and_signals, worker_and_two, illness, disk, clock, servers)
+CASES = (killed_driver, raylet_and_signals, worker_and_two, illness, disk, clock, servers, random_kills, many_kills)
 
 
 def main() -> int:
