@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -39,6 +40,8 @@ _KEYS = {
 class Driver:
     """A driver in a session of its own, with its output in a file; with `kill`, one that kills itself (saboteur.py)."""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, log: Path, *arguments: str, kill: str = "", environment: dict[str, str] | None = None) -> None:
         self.log = log
         start = [str(HERE / "saboteur.py"), kill, str(log.with_suffix(".steps"))] if kill else ["-m", "vaetune.study"]
@@ -54,6 +57,7 @@ class Driver:
                 start_new_session=True,
             )
         self._family: dict[tuple[int, str], str] = {}
+        Driver.started.append(self.process)
 
     def look(self) -> dict[int, str]:
         """The processes below the driver now, with their command lines; remembers them for `orphans`."""

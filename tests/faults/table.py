@@ -14,8 +14,10 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
+from bench import Driver
 from chain import Bench, Row
 from of_drivers import killed_driver, raylet_and_signals, worker_and_two
 from of_kills import many_kills, random_kills
@@ -37,8 +39,11 @@ def main() -> int:
         if options.only in case.__name__:
             try:
                 case(bench)
-            except AssertionError as error:
-                bench.show(Row(case.__name__, time.monotonic(), wrong=[str(error)]), 0, 0, 0)
+            except Exception as error:  # noqa: BLE001 - a row too; the other faults are still worth theirs
+                traceback.print_exc()
+                bench.show(Row(case.__name__, time.monotonic(), wrong=[repr(error)]), 0, 0, 0)
+            for driver in Driver.started:
+                driver.kill()  # does nothing to those that have ended
     print(f"{bench.bad} bad outcomes, {time.monotonic() - began:.0f} s; the logs are in {work}")
     return 1 if bench.bad else 0
 
