@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup heavy cluster study test check notebooks pairs faults browser postgres bench lock
+.PHONY: setup heavy cluster study test slow check notebooks pairs faults browser postgres bench lock
 
 setup: $(INSTALLED)
 
@@ -19,7 +19,10 @@ study: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Whole studies and real servers, one after the other: they use both cores as it is.
+slow: setup
+	$(BIN)/python -m pytest -m slow --durations=10 $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
