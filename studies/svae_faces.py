@@ -6,7 +6,7 @@ cannot change the classifier but for the epochs it takes from it; it shows what 
 
     python -m vaetune.study svae_faces                       celeba:Smiling at 64x64, hours: for GPUs
     python -m vaetune.study svae_faces --preset folder       folder:faces@64: your faces/{train,test}/<class>/*.jpg
-    python -m vaetune.study svae_faces --preset smoke        drawn shapes in place of faces, few images: does it work?
+    python -m vaetune.study svae_faces --preset smoke        drawn faces in small JPEG files: does everything work?
 
 Expected: joint and two-stage errors within the margin of the one without a decoder at the weights searched, and a
 decoder that returns blurred faces of the right attribute. Look at the pictures, not only at the error.
@@ -84,9 +84,9 @@ FOLDER = replace(DEFAULT, dataset=DatasetConfig(name="folder:faces@64", n_valida
 
 SMOKE = replace(
     DEFAULT,
-    dataset=DatasetConfig(name="shapes", n_train=200, n_validation=100),
+    dataset=DatasetConfig(name="drawn_faces", n_validation=100),
     model=SupervisedVAEConfig(
-        convolutions=Convolutions(channels=(4, 8), kernels=(8, 4), strides=(8, 2), paddings=(0, 1)),
+        convolutions=Convolutions(channels=(4, 8), kernels=(4, 4), strides=(4, 2), paddings=(0, 1)),
         trunk=(32,),
         latents=8,
         bottleneck="gaussian",

@@ -19,8 +19,7 @@ Shape = tuple[int, ...]
 class Convolution(nn.Module):
     """A convolution, or its transpose, of x [..., B, C, H, W]; the weight has a leading R where members are stacked.
 
-    Stacked members are convolved one after the other: a member's bits then do not depend on its company, and on the
-    CPUs measured a convolution with R groups is slower but for very few channels.
+    Stacked members are convolved one after the other: a member's bits then do not depend on its company.
     """
 
     def __init__(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
 
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.datasets import open_dataset
@@ -86,9 +88,26 @@ def test_a_discriminator_learns_the_logarithm_of_a_known_ratio() -> None:
     assert (found - exact).abs().mean() < 0.15
 
 
+def histogram_kl(z: Tensor, width: float = 0.1) -> float:
+    """KL to N(0, I) of draws z [N, 2], from their histogram, with Miller and Madow's correction of its entropy."""
+    cells, counts = torch.unique(torch.floor(z.double() / width), dim=0, return_counts=True)
+    share, prior = counts / len(z), Normal(0.0, 1.0)
+    mass = (prior.cdf((cells + 1) * width) - prior.cdf(cells * width)).prod(1)
+    return float((share * (share / mass).log()).sum() - (len(cells) - 1) / (2 * len(z)))
+
+
+def test_the_histogram_finds_the_kl_of_a_gaussian() -> None:
+    z = 1 + 0.5 * torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0))
+    exact = kl_divergence(Normal(1.0, 0.5), Normal(0.0, 1.0)).item() * 2
+    assert histogram_kl(z) == pytest.approx(exact, rel=0.01)
+
+
 @pytest.mark.slow
 def test_four_points_divide_the_prior_among_themselves() -> None:
-    """The optimum has KL log 4 and tells the four images apart; 60 epochs go most of the way."""
+    """The optimum has KL log 4 and tells the four images apart; the discriminator's KL is the one of a histogram.
+
+    With fewer steps of the discriminator, a lower rate or a third of the epochs one or two of the four stay behind.
+    """
     development = open_dataset("four_points").development()
     images, labels = torch.from_numpy(development.images), torch.from_numpy(development.labels)
     config = AVBConfig(
@@ -97,21 +116,28 @@ def test_four_points_divide_the_prior_among_themselves() -> None:
         noise=8,
         posterior=(64, 64),
         discriminator=(64, 64),
-        discriminator_steps=3,
+        discriminator_steps=5,
         adaptive_contrast=False,
     )
-    training = TrainingConfig(epochs=100, batch_size=256, learning_rate=2e-3, beta1=0.5, schedule="cosine")
+    training = TrainingConfig(epochs=300, batch_size=256, learning_rate=2e-3, beta1=0.5, schedule="cosine")
     member = Member("m", "a", Configuration(model=config, training=training, dataset=DatasetConfig()), Seeds(*[0] * 5))
     index = torch.arange(1024)
     trained = Group([member], [Split(index, labels, index[:256])], Resident(images), labels, 4)
-    for _ in range(100):
+    for _ in range(300):
         (row,) = trained.run_epoch()
-    assert row.metrics["val/elbo"] > -2.3  # −log 4 = −1.39 at best; −4·log 2 = −2.77 for a fair coin a pixel
+    assert row.metrics["val/elbo"] > -1.65  # −log 4 = −1.39 at best; −4·log 2 = −2.77 for a fair coin a pixel
     model = config.build((1, 2, 2), 4)
     model.load_state_dict(trained.ended["m"])
+    points = (images[:4] / 255).unsqueeze(1)
     with torch.inference_mode():
         made = model.decode(torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))).flatten(1).argmax(1)
-        found = torch.cat([model.code(images[i : i + 1].repeat(500, 1, 1, 1) / 255, noise(i)).z for i in range(4)])
+        found = torch.cat([model.code(x.repeat(500, 1, 1, 1), noise(i)).z for i, x in enumerate(points)])
         back = model.decode(found).flatten(1).argmax(1).reshape(4, 500)
-    assert (made.bincount(minlength=4) > 300).all()
-    assert ((back == torch.arange(4)[:, None]).float().mean(1) > 0.7).all()
+        draws = [model.code(x.repeat(100_000, 1, 1, 1), noise(10 + i)).z for i, x in enumerate(points)]
+        y = torch.zeros(20_000, dtype=torch.int64)
+        guesses = [model.terms(x.repeat(20_000, 1, 1, 1), y, noise(20 + i))["kl"].mean() for i, x in enumerate(points)]
+    assert (made.bincount(minlength=4) > 400).all()
+    assert ((back == torch.arange(4)[:, None]).float().mean(1) > 0.9).all()
+    numerical = sum(map(histogram_kl, draws)) / 4
+    assert torch.stack(guesses).mean().item() == pytest.approx(numerical, rel=0.05)
+    assert numerical == pytest.approx(math.log(4), abs=0.15)

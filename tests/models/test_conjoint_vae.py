@@ -64,10 +64,14 @@ def test_images_that_are_no_pair_are_refused() -> None:
 
 @pytest.mark.slow
 def test_on_the_toy_what_is_shared_stays_and_what_is_private_moves() -> None:
-    """Pairs of the toy share their upper row: with another's private part the upper row must stay, the lower change."""
+    """Pairs of the toy share their upper row: with another's private part the upper row must stay, the lower change.
+
+    Two latents a part: with three, to spare for four values, private codes come to mean another thing beside another
+    shared one, and half of the transfers or fewer end where they should.
+    """
     development = open_dataset("pairs:conjoint_toy::conjoint_toy").development()
     images, labels = torch.from_numpy(development.images), torch.from_numpy(development.labels)
-    config = ConjointVAEConfig(hidden=(64,), latents=3, private=3)
+    config = ConjointVAEConfig(hidden=(64,), latents=2, private=2)
     training = TrainingConfig(epochs=60, batch_size=64, learning_rate=5e-3, penalty_warmup=20)
     member = Member("m", "a", Configuration(model=config, training=training, dataset=DatasetConfig()), Seeds(*[0] * 5))
     index = torch.arange(len(labels))
@@ -81,5 +85,5 @@ def test_on_the_toy_what_is_shared_stays_and_what_is_private_moves() -> None:
         moved = model.transfer(x, source, 3)[-1][:, 0].round()
     upper, lower = (moved[:, row] == x[:, 0, row] for row in range(2))
     assert upper.all(-1).float().mean() > 0.9
-    assert (moved[:, 1] == source[:, 0, 1]).all(-1).float().mean() > 0.6  # ¼ by chance
+    assert (moved[:, 1] == source[:, 0, 1]).all(-1).float().mean() > 0.9  # ¼ by chance
     assert lower.all(-1).float().mean() < 0.6

@@ -41,6 +41,7 @@ CATALOGUE: dict[str, Entry] = {
     "background": Entry("background", "KIND,NAME"),
     "rotated": Entry("rotated", "NAME"),
     "pairs": Entry("pairs", "NAME::NAME"),
+    "drawn_faces": Entry("drawn_faces"),
     "folder": Entry("folder", "NAME[@SIZE][,grey]"),
     "celeba": Entry("celeba", "ATTRIBUTE[+…][@64|128][,grey]"),
     "imdb": Entry("imdb", "gender|age[@SIZE][,OPTION=…]"),

@@ -17,7 +17,9 @@ class Conjoint(Generative):
     """p(x₁|u₁, s)·p(x₂|u₂, s), z being u₁, s, u₂ in this order, all N(0, I) before an image is seen.
 
     An image holds a pair on its channels, the left one first (as of the dataset pairs:LEFT::RIGHT). Only s sees both
-    images, and only what both can use is cheaper there than in each private part.
+    images, and only what both can use is cheaper there than in each private part. Nothing in the bound asks that a
+    private code means the same whatever is shared, though: with more latents than the private part needs, it may mean
+    another thing beside every s, and a transfer then fails though all is reconstructed. Take few.
     """
 
     config: ConjointVAEConfig | ConjointAVBConfig
