@@ -187,6 +187,8 @@ OTHER = {
     "decay_every": 2,
     "penalty_warmup": 1,
     "patience": 1,
+    "pretrained": "there",
+    "pretrained_parts": ["trunk"],
     "name": "digits",
     "n_train": 7,
     "n_validation": 8,

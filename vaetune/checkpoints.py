@@ -25,7 +25,7 @@ from vaetune.errors import UserError
 from vaetune.storage import Storage
 
 FORMAT = 1
-_CONFIG, _WEIGHTS, _TRAINING, _MANIFEST = "config.json", "weights.safetensors", "training.safetensors", "manifest.json"
+CONFIG, WEIGHTS, _TRAINING, _MANIFEST = "config.json", "weights.safetensors", "training.safetensors", "manifest.json"
 _KEPT = 2
 _log = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ def load(storage: Storage, member_id: str) -> Checkpoint:
     incoming = f"{final}/incoming"
     if storage.exists(f"{incoming}/{_MANIFEST}"):  # newer, and whole where the final one is just being replaced
         try:
-            return _decode(_read(storage, incoming), f"{storage.uri}/{incoming}")
+            return decode(_read(storage, incoming), f"{storage.uri}/{incoming}")
         except CheckpointError as error:
             _log.warning("%s; reading the one that it was to replace", error)
-    return _decode(_read(storage, final), f"{storage.uri}/{final}")
+    return decode(_read(storage, final), f"{storage.uri}/{final}")
 
 
 def resume_point(storage: Storage, member_id: str) -> Checkpoint | None:
@@ -114,7 +114,7 @@ def resume_point(storage: Storage, member_id: str) -> Checkpoint | None:
     partial = f"{_folder(member_id)}/partial"
     for name in reversed(_partials(storage, partial)):
         try:
-            return _decode(_read(storage, f"{partial}/{name}"), f"{storage.uri}/{partial}/{name}")
+            return decode(_read(storage, f"{partial}/{name}"), f"{storage.uri}/{partial}/{name}")
         except CheckpointError as error:
             _log.warning("%s; looking for an earlier one", error)
     return None
@@ -198,7 +198,7 @@ def stated(manifest: bytes, where: str) -> dict[str, Stated]:
         raise CheckpointError(f"{where}: {_MANIFEST} is damaged: {error!r}; restore it or train again") from error
     if version != FORMAT:
         raise CheckpointError(f"{where}: format {version!r}, this vaetune reads {FORMAT}; use the one that wrote it")
-    if not {_CONFIG, _WEIGHTS} <= stated.keys() <= {_CONFIG, _WEIGHTS, _TRAINING}:
+    if not {CONFIG, WEIGHTS} <= stated.keys() <= {CONFIG, WEIGHTS, _TRAINING}:
         raise CheckpointError(
             f"{where}: {_MANIFEST} names {sorted(stated)}, not the files of a checkpoint; do not use it"
         )
@@ -207,21 +207,22 @@ def stated(manifest: bytes, where: str) -> dict[str, Stated]:
 
 def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:
     files = {
-        _CONFIG: json.dumps(checkpoint.config, indent=1, sort_keys=True).encode(),
-        _WEIGHTS: _pack(checkpoint.weights),
+        CONFIG: json.dumps(checkpoint.config, indent=1, sort_keys=True).encode(),
+        WEIGHTS: _pack(checkpoint.weights),
     }
     return files | ({_TRAINING: _pack(checkpoint.training)} if checkpoint.training else {})
 
 
-def _decode(files: Mapping[str, bytes], where: str) -> Checkpoint:
+def decode(files: Mapping[str, bytes], where: str) -> Checkpoint:
+    """A checkpoint from its files by name; raises `CheckpointError` that says `where` it is from."""
     try:
-        config = json.loads(files[_CONFIG])
-        weights = safetensors.torch.load(files[_WEIGHTS])
+        config = json.loads(files[CONFIG])
+        weights = safetensors.torch.load(files[WEIGHTS])
         training = safetensors.torch.load(files[_TRAINING]) if _TRAINING in files else {}
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {where}: not readable: {error}; restore it or train again") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"checkpoint {where}: {_CONFIG} holds no object; restore it or train again")
+        raise CheckpointError(f"checkpoint {where}: {CONFIG} holds no object; restore it or train again")
     return Checkpoint(config, weights, training)
 
 

@@ -64,6 +64,8 @@ class TrainingConfig:
     epochs, "plateau" after that many epochs without a better validation NLL (or loss), "cosine" lets it fall to 0;
     `ema` is the decay per step of the averaged weights that are scored (0: the last weights);
     `penalty_warmup` is the number of epochs over which the bottleneck's penalty rises linearly to its weight;
+    `pretrained` is a checkpoint to begin from instead of random weights, a folder's path, an s3:// or an MLflow URI;
+    `pretrained_parts` names the parts of the model that do, such as encoder or decoder (none: the whole model).
     `patience` stops after that many epochs without a better validation NLL (or loss, where nothing is classified) and
     keeps the best weights (0: never).
     """
@@ -80,6 +82,8 @@ class TrainingConfig:
     ema: float = 0.0
     penalty_warmup: int = 0
     patience: int = 0
+    pretrained: str = ""
+    pretrained_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

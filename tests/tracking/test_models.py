@@ -16,7 +16,7 @@ from vaetune.errors import UserError
 from vaetune.models.base import initialise
 from vaetune.models.configs import CVAEConfig, SupervisedVAEConfig
 from vaetune.models.decoding import decodes
-from vaetune.tracking import Tracker, pictures
+from vaetune.tracking import Tracker, download, pictures
 from vaetune.tracking.card import card
 from vaetune.tracking.models import Release
 from vaetune.tracking.parts import parts
@@ -237,3 +237,12 @@ def test_the_card_gives_means_with_intervals_and_says_how_to_load() -> None:
     assert "validation error |" not in text
     assert "models:/s-svae@champion" in text
     assert "svae-rep03" in text
+
+
+def test_the_checkpoint_of_a_published_model_is_downloaded(published: Callable[..., Any], uri: str) -> None:
+    publisher, release = published("one")
+    publisher.model(release)
+    found = download.checkpoint("models:/study-svae@champion", uri)
+    assert found == release.files
+    with pytest.raises(UserError, match="no checkpoint of vaetune to be had"):
+        download.checkpoint("models:/study-nobody@champion", uri)

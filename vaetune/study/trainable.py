@@ -23,7 +23,7 @@ from vaetune.config import digest, to_json
 from vaetune.errors import UserError
 from vaetune.models.decoding import decodes
 from vaetune.storage import Storage
-from vaetune.study import devices, snapshots
+from vaetune.study import devices, pretrained, snapshots
 from vaetune.study.members import GroupSpec, replicate_id
 from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
@@ -119,7 +119,8 @@ class GroupTrainable(tune.Trainable):
         for epoch in sorted(states, reverse=True):
             together = [member for member, _ in states[epoch]]
             splits = [self._split(member) for member in together]
-            group = Group(together, splits, self.pixels, self.labels, self.classes, self.device)
+            given = {uri: pretrained.weights(self.storage, uri) for uri in _sources(together)}
+            group = Group(together, splits, self.pixels, self.labels, self.classes, self.device, given)
             if epoch:
                 group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
             groups.append(group)
@@ -278,6 +279,11 @@ def _alike(driver: Mapping[str, str] | None) -> None:
     if driver is not None and (different := differences(driver, versions())):
         name = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         raise UserError(f"machine {name} has {different}: `ray up` brings the same code and requirements.lock to all")
+
+
+def _sources(members: Sequence[Member]) -> set[str]:
+    """The checkpoints that these members begin from."""
+    return {member.configuration.training.pretrained for member in members} - {""}
 
 
 def _out_of_memory(error: Exception) -> bool:

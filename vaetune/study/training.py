@@ -9,7 +9,7 @@ from datetime import datetime
 
 from vaetune.datasets.base import Dataset
 from vaetune.storage import Storage
-from vaetune.study import cluster, nodes
+from vaetune.study import cluster, nodes, pretrained
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
@@ -42,6 +42,7 @@ def train(
                     *(ex, dataset, options.seed, options.reproducible, slots, not options.address),
                     *(tracker, board, console, interrupted),
                 )
+                pretrained.fetch(ex.study, ex.storage, options.tracking_uri)
                 for name, work in _work(phases, stages, options):
                     started = time.monotonic()
                     work()

@@ -19,7 +19,7 @@ from vaetune.noise import Noise
 from vaetune.normalisation import learning
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
-from vaetune.training import scores, turns
+from vaetune.training import pretrained, scores, turns
 from vaetune.training.schedule import Schedule
 from vaetune.training.seeds import Member
 from vaetune.training.turns import Turns
@@ -59,6 +59,7 @@ class Group:
     """Trains members that share architecture, data pool and device; the same numbers whoever trains beside whom.
 
     `pixels` gives images [C, H, W] on `device`, and `labels` is int64 [N] there. Members leave the stack as they end.
+    `weights`, by what `training.pretrained` calls them, are of models to begin from; None begins anew whatever it says.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class Group:
         labels: Tensor,
         classes: int,
         device: str = "cpu",
+        weights: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
         if len({architecture(m.configuration) for m in members}) != 1:
             raise ValueError("members of one group must share their architecture")
         self.members = list(members)
         self.device = torch.device(device)
+        self.given = weights
         self.pixels, self.labels, self.classes = pixels, labels, classes
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
@@ -91,6 +94,9 @@ class Group:
     def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(self.pixels.shape[1:], self.classes)
         initialise(model, member.seeds.initial)
+        source = member.configuration.training.pretrained
+        if source and self.given is not None:
+            pretrained.load(model, self.given[source], member.configuration.training.pretrained_parts, source)
         return model.to(self.device)
 
     def _splits(self, splits: Sequence[Split]) -> None:
