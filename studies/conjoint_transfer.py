@@ -9,8 +9,8 @@ there. Three arms: a conjoint VAE at β = 1, one whose β is searched above 1, a
     python -m vaetune.study conjoint_transfer --preset smoke     the sixteen-point toy, below a minute
     python -m vaetune.study conjoint_transfer --preset mnist     MNIST before stripes, convolutions, for GPUs
 
-The images between, along the straight line from one private code to the other, are among the pictures of each arm's
-first replicate in MLflow.
+The images between, along the straight line from one private code to the other, are drawn by
+`vaetune.latents.pictures.transfers` of a pulled model.
 """
 
 from collections.abc import Mapping
