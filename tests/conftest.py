@@ -21,6 +21,11 @@ import pytest
 
 from vaetune.storage import Storage
 from vaetune.tables import Tables
+from vaetune.training.environment import ENVIRONMENT
+
+# Read at MKL's first product in a process, which may be made by any test before those of training come to set it: a
+# group's last bits would then depend on where in memory an operand lies.
+os.environ.setdefault("MKL_CBWR", ENVIRONMENT["MKL_CBWR"])
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {

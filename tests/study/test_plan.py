@@ -8,6 +8,7 @@ import pytest
 
 from vaetune.config import Configuration
 from vaetune.errors import UserError
+from vaetune.models.configs import VAEConfig
 from vaetune.study import (
     Arm,
     BestOf,
@@ -80,6 +81,15 @@ FAILING: dict[str, tuple[Study, str]] = {
     "zero weights": (compared(("svae", 0.0), ("plain", 0.0)), "without all being 0"),
     "too few replicates": (changed(replication=Replication(n=5)), "--set replication.n=6"),
     "published": (changed(published={"plian": {"us": 0.1}}), "published: unknown arm 'plian'"),
+    "endpoint": (changed(endpoint="test/eror"), "unknown endpoint 'test/eror': did you mean 'test/error'"),
+    "endpoint of other models": (
+        changed(endpoint="test/neg_elbo"),
+        "its endpoint is test/neg_elbo, which models that generate have; supervised_vae of arm 'plain' can classify",
+    ),
+    "objective of labels": (
+        changed(model=VAEConfig(), arms=(PLAIN,), comparisons=()),
+        "objective.metric = 'val/error' needs predicted labels, and vae has none",
+    ),
     "margin": (changed(margin=0.0), "margin = 0.0, but it must be greater than 0"),
     "trials": (changed(budget=Budget(trials=0, audit=0, top_k=0)), "budget.trials = 0, but it must be at least 1"),
     "huge": (changed(budget=Budget(trials=2**31)), "budget.trials"),

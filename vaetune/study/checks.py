@@ -10,6 +10,7 @@ from vaetune import endpoints
 from vaetune.config import Configuration, to_json
 from vaetune.datasets import CATALOGUE
 from vaetune.errors import UserError, unknown
+from vaetune.models.configs import CATALOGUE as MODELS
 from vaetune.study import Arm, BestOf, Comparison, Study, limits
 from vaetune.study.space import combined, configuration, draws
 
@@ -148,8 +149,8 @@ def _configurations(study: Study, arm: Arm) -> list[Configuration]:
         drawn = f" ({', '.join(f'{name} = {value!r}' for name, value in params.items())})" if params else ""
         where = f"arm {arm.name!r}, a draw of its space{drawn}"
         limits.check(config, limits.CONFIGURATION, where)
-        if config.model.kind == "supervised_vae":
-            limits.check(config, limits.SUPERVISED_VAE, where)
+        if config.model.kind in MODELS:
+            limits.check(config, limits.MODEL, where)
         if (config.dataset.name, config.dataset.n_validation) != (study.dataset.name, study.dataset.n_validation):
             raise UserError(
                 f"arm {arm.name!r} changes dataset.name or dataset.n_validation; "

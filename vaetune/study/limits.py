@@ -59,7 +59,7 @@ CONFIGURATION = {
     "dataset.n_validation": COUNT,
     "dataset.label_noise": BELOW_ONE,
 }
-SUPERVISED_VAE = {
+MODEL = {
     "model.trunk": COUNT,
     "model.decoder": COUNT,
     "model.latents": COUNT,
@@ -72,7 +72,27 @@ SUPERVISED_VAE = {
     "model.confidence_penalty": NONNEGATIVE,
     "model.logit_penalty": NONNEGATIVE,
     "model.reconstruction": NONNEGATIVE,
+    "model.decoder_share": BELOW_ONE,
+    "model.hidden": COUNT,
+    "model.pixel_sigma": POSITIVE,
+    "model.sigma_floor": POSITIVE,
+    "model.capacity": NONNEGATIVE,
+    "model.free_bits": NONNEGATIVE,
+    "model.branch": COUNT,
+    "model.classification": NONNEGATIVE,
+    "model.noise": COUNT,
+    "model.posterior": COUNT,
+    "model.discriminator": COUNT,
+    "model.discriminator_steps": COUNT,
+    "model.discriminator_rate": POSITIVE,
+    "model.contrast_draws": FACTOR,
+    "model.left_channels": COUNT,
+    "model.private": COUNT,
 }
+"""Of the catalogue's models, in which one name means one thing; geometry of convolutions is checked where it is built.
+
+A model class of a study's own checks its own numbers.
+"""
 
 
 def check(values: Any, limits: Mapping[str, Limit], where: str) -> None:
