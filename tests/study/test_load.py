@@ -81,7 +81,7 @@ def test_lists_become_tuples_all_the_way_down(folder: Path) -> None:
     assert list(study.comparisons[0].weights[0]) == ["plain", 1]
     numbers = [study.margin, *(weight for _, weight in study.comparisons[0].weights)]
     assert [type(number) for number in numbers] == [float, float, float]
-    assert hash(study.comparisons[0])
+    assert hash(study.comparisons[0].weights)
 
 
 def test_a_name_is_found_here_and_further_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
