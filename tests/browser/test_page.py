@@ -132,7 +132,11 @@ def see(page: Any, text: str) -> Any:
 
 def test_the_experiment_shows_its_note(page: Any, site: Site) -> None:
     page.goto(site.link("Trials: best first"))
-    see(page, "Noise helps.")
+    see(page, "Noise helps.").click()  # one line of it is shown until it is opened
+    see(page, "early-stopped and selected")
+    report = page.get_by_role("link", name="report", exact=True)
+    report.wait_for(state="visible")
+    assert report.get_attribute("href").endswith(f"/runs/{site.runs[site.run]}/artifacts/report/report.html")
 
 
 def test_arms_are_grouped_each_with_its_mean_curve(page: Any, site: Site) -> None:
@@ -171,5 +175,7 @@ def test_the_report_renders(page: Any, site: Site) -> None:
 
 
 def test_pictures_are_shown(page: Any, site: Site) -> None:
-    page.goto(f"{site.run_page(site.run)}/artifacts")
-    see(page, "images")
+    page.goto(f"{site.run_page(site.run)}/model-metrics")
+    see(page, "svae_decoder/reconstruction")
+    see(page, "svae_decoder/traversal")
+    page.locator("img[src^='blob:'], img[src*='get-artifact'], img[src*='images']").first.wait_for(state="visible")
