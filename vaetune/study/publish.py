@@ -18,7 +18,7 @@ from vaetune.datasets.base import Dataset
 from vaetune.datasets.splits import split
 from vaetune.errors import UserError
 from vaetune.latents.subject import Subject
-from vaetune.models.base import Model
+from vaetune.models.base import Model, initialise
 from vaetune.models.decoding import decodes
 from vaetune.report import summaries
 from vaetune.report.evidence import gather
@@ -30,7 +30,7 @@ from vaetune.study.options import Options
 from vaetune.study.pipeline import parse
 from vaetune.study.select import best_replicate
 from vaetune.study.tracked import Tracked, beside, record
-from vaetune.tracking import about, links, pictures, spool
+from vaetune.tracking import about, address, links, pictures, spool
 from vaetune.tracking.card import card
 from vaetune.tracking.models import Release
 from vaetune.tracking.parts import parts
@@ -90,6 +90,10 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
             _pictures(publisher, ex, dataset, arm.name)
     for what, models in said.items():
         console.note(f"published {models} model{'s' * (models > 1)}: {what}")
+    if not options.tracking_uri.startswith(("http://", "https://")):
+        console.note(
+            f"to open these: mlflow server --workers 1 --backend-store-uri {address.shown(options.tracking_uri)}"
+        )
     for title, url in links(options.tracking_uri, experiment_id, run_id).items():
         console.note(f"{title}: {url}")
 
@@ -129,12 +133,16 @@ def _basis(study: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A replicate with its weights, its checkpoint's files, and validation images of its split to look at it with."""
+    """A replicate with its weights, its checkpoint's files, and validation images of its split to look at it with.
+
+    `initial` are the weights with which its training began.
+    """
 
     id: str
     model: Model
     files: Mapping[str, bytes]
     subject: Subject
+    initial: Mapping[str, Tensor]
 
     @property
     def images(self) -> Tensor:
@@ -158,15 +166,17 @@ def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
     configuration = parse(ex.study, json.dumps(checkpoint.config["configuration"]))
     development = dataset.development()
     model = configuration.model.build(tuple(development.images.shape[1:]), dataset.classes)
+    data, seeds = configuration.dataset, checkpoint.config["seeds"]
+    initialise(model, seeds["initial"])
+    initial = {name: weight.clone() for name, weight in model.state_dict().items()}
     model.load_state_dict(checkpoint.weights)
-    data, seed = configuration.dataset, checkpoint.config["seeds"]["split"]
-    _, validation = split(development.labels, data.n_validation, data.n_train, seed, development.groups)
+    _, validation = split(development.labels, data.n_validation, data.n_train, seeds["split"], development.groups)
     index = validation[:EXPLORED]
     images, labels = torch.from_numpy(development.images[index]), torch.from_numpy(development.labels[index])
     subject = Subject(id, model.requires_grad_(False), images, labels, dataset.class_names)
     names = ("config.json", "weights.safetensors", "manifest.json")
     files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in names}
-    return Loaded(id, model, files, subject)
+    return Loaded(id, model, files, subject, initial)
 
 
 def _pictures(publisher: Publisher, ex: Execution, dataset: Dataset, arm: str) -> None:
@@ -175,7 +185,8 @@ def _pictures(publisher: Publisher, ex: Execution, dataset: Dataset, arm: str) -
     model, examples = replicate.model, (replicate.images, replicate.labels)
     if not decodes(model):
         return
-    for epoch, weights in snapshots.read(ex.storage, replicate.id):
+    # From step 0 on: there MLflow's page begins.
+    for epoch, weights in [(0, replicate.initial), *snapshots.read(ex.storage, replicate.id)]:
         model.load_state_dict(weights)
         publisher.picture(pictures.reconstructions(model, *examples), f"{arm}/reconstruction", epoch)
         publisher.picture(pictures.traversals(model, *examples), f"{arm}/traversal", epoch)

@@ -1,4 +1,4 @@
-"""Up to ten states of an arm's replicate 0 while it learns, for pictures of what its decoder made of images."""
+"""Up to nine states of an arm's replicate 0 while it learns, for pictures of what its decoder made of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 from vaetune import checkpoints
 from vaetune.storage import Storage
 
-SHOWN = 10
+SHOWN = 9
+"""Beside the initial one, which its seed gives again."""
 
 
 def due(epoch: int, epochs: int) -> bool:
