@@ -132,7 +132,9 @@ def see(page: Any, text: str) -> Any:
 
 def test_the_experiment_shows_its_note(page: Any, site: Site) -> None:
     page.goto(site.link("Trials: best first"))
-    see(page, "Noise helps.").click()  # one line of it is shown until it is opened
+    note = see(page, "Noise helps.")
+    # One line of it is shown until it is opened; the last button beside it does that.
+    note.locator("xpath=ancestor::div[.//button][1]").get_by_role("button").last.click()
     see(page, "early-stopped and selected")
     report = page.get_by_role("link", name="report", exact=True)
     report.wait_for(state="visible")
