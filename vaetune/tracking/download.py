@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from vaetune.errors import UserError
 from vaetune.tracking.server import Away, Denied, Refused, load, translated
@@ -18,9 +19,24 @@ def checkpoint(uri: str, tracking_uri: str | None) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with translated():
-                path = load().artifacts.download_artifacts(
-                    artifact_uri=f"{uri.rstrip('/')}/checkpoint", dst_path=folder, tracking_uri=tracking_uri
+                mlflow = load()
+                place = _location(mlflow.MlflowClient(tracking_uri), uri.rstrip("/"))
+                path = mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"{place}/checkpoint", dst_path=folder, tracking_uri=tracking_uri
                 )
         except (Away, Denied, Refused) as error:
             raise UserError(f"{uri}: no checkpoint of vaetune to be had from {tracking_uri}: {error}") from error
         return {file.name: file.read_bytes() for file in Path(path).iterdir()}
+
+
+def _location(client: Any, uri: str) -> str:
+    """Where a model's files lie. MLflow itself would look models:/ up at its process-wide address."""
+    if not uri.startswith("models:/"):
+        return uri
+    name, at, alias = uri.removeprefix("models:/").partition("@")
+    name, slash, version = name.partition("/")
+    if at:
+        version = client.get_model_version_by_alias(name, alias).version
+    elif not slash:
+        return str(client.get_logged_model(name).artifact_location)
+    return str(client.get_model_version_download_uri(name, version))
