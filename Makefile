@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup heavy cluster study test slow check notebooks pairs faults browser postgres bench lock
+.PHONY: setup heavy cluster study test slow check notebooks pairs faults browser s3 postgres bench lock
 
 setup: $(INSTALLED)
 
@@ -51,6 +51,9 @@ heavy: setup
 browser: heavy
 	command -v chromium >/dev/null || { apt-get update && apt-get install -y chromium; }
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+s3: heavy
+	$(BIN)/python -m pytest -m s3 tests/pull $(ARGS)
 
 postgres: heavy
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update && apt-get install -y postgresql; }

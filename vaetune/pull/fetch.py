@@ -9,11 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from vaetune.errors import UserError
 from vaetune.pull import copying, folders
 from vaetune.pull.loading import copy_published, published
+from vaetune.pull.reaching import reaching
 from vaetune.storage import Storage
 
 _NAME = re.compile(r"[\w.-]+")
 
 
+@reaching
 def fetch(source: str, arm: str | None, everything: bool, to: str, storage: str, tracking_uri: str | None) -> None:
     """Brings a result, or published models, below `to`; prints where they are. Raises `UserError`."""
     found = None if folders.is_place(source) else published(source, arm, storage, tracking_uri)

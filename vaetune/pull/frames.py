@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from vaetune.pull import folders
+from vaetune.pull.reaching import reaching
 from vaetune.tables import Tables
 
 
@@ -19,6 +20,7 @@ class Frames(NamedTuple):
     replicates: pd.DataFrame
 
 
+@reaching
 def tables(source: str | os.PathLike[str], storage: str = "runs") -> Frames:
     """Ledger, history and replicates of an execution, while it runs or later; what was written twice is there once.
 

@@ -14,6 +14,7 @@ from vaetune.config import ModelConfig
 from vaetune.errors import UserError, unknown
 from vaetune.pull import copying, folders
 from vaetune.pull.pulled import Pulled, configuration
+from vaetune.pull.reaching import reaching
 from vaetune.storage import Storage
 from vaetune.study.options import tracking_uri as default_uri
 from vaetune.tracking.shelf import Published, Shelf
@@ -22,6 +23,7 @@ _MLFLOW_RUN = re.compile(r"[0-9a-f]{32}")
 Where = Mapping[str, Any]
 
 
+@reaching
 def load(
     source: str | os.PathLike[str],
     arm: str | None = None,
@@ -47,6 +49,7 @@ def load(
     return _from_folder(folder, id or folders.best(folder, arm), **options)
 
 
+@reaching
 def load_all(
     source: str | os.PathLike[str],
     where: Where | None = None,
