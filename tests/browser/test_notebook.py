@@ -86,14 +86,13 @@ def page(lab: str) -> Iterator[Any]:
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text(re.compile("^Run All Cells$")).click()
-        # The last cell's output, an animation, is there when all have run.
-        page.locator(".jp-Cell").last.locator("img[src^='data:image/gif']").wait_for()
-        sliders(page).first.scroll_into_view_if_needed()
-        yield page
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        sliders(page).first.scroll_into_view_if_needed()
-        page.screenshot(path=SHOTS / "notebook_03.png")
-        browser.close()
+        try:
+            decoded(page).wait_for()
+            yield page
+        finally:
+            SHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SHOTS / "notebook_03.png")
+            browser.close()
 
 
 def sliders(page: Any) -> Any:

@@ -148,6 +148,12 @@ def test_the_smoke_preset_from_nothing_to_a_report(tmp_path: Path) -> None:
     report = (run / "report" / "report.html").read_text()
     assert all(comparison["name"] in report for comparison in record["comparisons"])
     assert "NaN" not in (run / "report" / "report.md").read_text()
+    explorer = (run / "report" / "explorer.html").read_text()
+    assert "svae_decoder-rep" in explorer
+    assert "deterministic-rep" not in explorer  # only what decodes
+    assert '<a href="explorer.html">' in report
+    (copy,) = (tmp_path / "mlartifacts").rglob("report/explorer.html")
+    assert copy.read_text() == explorer
     assert (tmp_path / "mlflow.db").exists()
     tracked = tables(run).read("runs")
     assert len(tracked) == 1 + len(set(ledger["trial_id"]))

@@ -112,12 +112,19 @@ class Shelf:
         try:
             with translated():
                 return download()
-        except Refused as error:  # what is not there
-            raise FileNotFoundError(name) from error
-        except Away as error:
+        except (Away, Refused) as error:
+            # The proxy's answer to what is not there looks like one that failed.
+            if name not in self._listed(published):
+                raise FileNotFoundError(name) from error
             raise UserError(
                 f"MLflow at {self.shown} does not give {name} of {published.id} ({error}); try again"
             ) from error
+
+    def _listed(self, published: Published) -> list[str]:
+        """The names of the files of a published checkpoint."""
+        place = f"{published.source.rstrip('/')}/checkpoint"
+        found = self._asked(lambda: self._mlflow.artifacts.list_artifacts(artifact_uri=place, tracking_uri=self.uri))
+        return [Path(file.path).name for file in found]
 
     def _one(self, versions: list[Any], what: str, arm: str | None) -> Published:
         found = {p.arm: p for p in map(self._published, versions)}
