@@ -36,8 +36,8 @@ notebooks: setup
 	rm -rf $(TRIED)
 	$(BIN)/python -m vaetune.study regularizer_ablation --preset smoke --storage $(TRIED)/runs \
 		--tracking-uri sqlite:///$(TRIED)/runs/mlflow.db
-	env -u MLFLOW_TRACKING_URI VAETUNE_RUNS=$(CURDIR)/$(TRIED)/runs $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 \
-		--durations=0 notebooks
+	env -u MLFLOW_TRACKING_URI VAETUNE_RUNS=$(CURDIR)/$(TRIED)/runs $(BIN)/python -m pytest \
+		--nbmake --nbmake-timeout=300 --timeout=600 --durations=0 notebooks
 	$(BIN)/python -m pytest -m notebooks tests/notebooks tests/latents
 
 # After an edit of a notebook or of its .py file: the older of the two follows, and outputs are stripped.

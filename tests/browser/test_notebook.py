@@ -81,9 +81,10 @@ def page(lab: str) -> Iterator[Any]:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport={"width": 1400, "height": 1150})
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(180_000)
         page.goto(f"{lab}/lab/tree/notebooks/03-explore-latents.ipynb")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # before that, Run asks for a kernel
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text(re.compile("^Run All Cells$")).click()
         try:
