@@ -17,7 +17,17 @@ from dataclasses import replace
 from typing import Any
 
 from vaetune.models.configs import NETWORKS, Convolutions
-from vaetune.study import Arm, Budget, Comparison, DatasetConfig, Replication, Space, Study, SupervisedVAEConfig
+from vaetune.study import (
+    Arm,
+    Budget,
+    Comparison,
+    DatasetConfig,
+    Replication,
+    Space,
+    Study,
+    SupervisedVAEConfig,
+    TrainingConfig,
+)
 
 
 def shared(epochs: tuple[int, ...], rates: tuple[float, float]) -> Space:
@@ -91,7 +101,8 @@ SMOKE = replace(
         latents=8,
         bottleneck="gaussian",
     ),
-    space=shared(epochs=(4, 6), rates=(1e-3, 1e-2)),
+    training=TrainingConfig(batch_size=32),
+    space=shared(epochs=(8, 12), rates=(2e-3, 1e-2)),
     budget=Budget(trials=2, audit=1, grace=2, reduction=2, top_k=1, reseeds=1),
     replication=Replication(n=7, samples=2),
     margin=2.0,

@@ -98,7 +98,7 @@ def arm_blocks(found: Evidence, by_arm: pd.DataFrame) -> list[Figure | Table]:
             summaries.GENERATIVE,
             f"Per test image. −IWAE: the importance-weighted bound of {samples} draws. Bits per dimension: of "
             "that bound, for 8-bit images, where the likelihood is a density. Bounds of a Bernoulli and of a "
-            "Gaussian do not compare.",
+            "Gaussian do not compare; KL and bounds of an adversarial model are its discriminator's guesses.",
             to,
         ),
         *_metrics(
