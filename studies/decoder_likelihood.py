@@ -4,12 +4,15 @@ Six arms: each likelihood in a VAE and, told the label, in a CVAE. Values of dif
 the endpoint is the squared error per pixel of what is decoded from an image's code without noise. Beside it stand the
 bounds, and bits per dimension of the two Gaussians, which do compare: both are densities of the same 8-bit images.
 
-    python -m vaetune.study decoder_likelihood                     fashion_mini, some 15 minutes on 2 cores
+    python -m vaetune.study decoder_likelihood                     fashion_mini, half an hour on 2 cores
     python -m vaetune.study decoder_likelihood --preset smoke      digits, below a minute: does everything work?
     python -m vaetune.study decoder_likelihood --preset mnist      convolutions on all of MNIST, for GPUs
     python -m vaetune.study decoder_likelihood --preset cifar10    convolutions on CIFAR10, for GPUs
 
-A fixed σ weighs the reconstruction against the KL like a β: it is searched, as is where the learned σ begins.
+A fixed σ weighs the reconstruction against the KL like a β: it is searched, as is where the learned σ begins, and a
+small one buys small errors with more nats. Expect `fixed` ahead of both for that reason alone. Measured with the smoke
+preset only (8 epochs, two trials an arm: it says that everything works, no more), in thousandths: Bernoulli 129, fixed
+72, learned 114 for the VAE, 138, 96 and 97 for the CVAE. The larger presets have been planned, not run.
 """
 
 from collections.abc import Mapping
