@@ -155,6 +155,17 @@ def test_bounds_of_unlike_likelihoods_are_not_compared(execution: Callable) -> N
     assert set(summaries.secondary(evidence, contrasts(evidence))["metric"]) == {"test/mig"}
 
 
+def test_the_model_card_begins_with_the_endpoint(execution: Callable) -> None:
+    from vaetune.tracking.card import card
+
+    for endpoint in (endpoints.NEG_ELBO, endpoints.MIG):
+        made = generative(execution, {"a": 30.0, "b": 40.0}, endpoint)
+        row = summaries.arms(made.assembled()).set_index("arm").loc["a"].to_dict()
+        text = card(made.study, made.study["arms"][0], row, "a-rep00", 10, ["encoder"])
+        assert f"| {endpoint.name} | {row[endpoint.metric]:.4f} | {row[f'{endpoint.metric}_low']:.4f} to" in text
+        assert "| test −IWAE bound, nats |" in text
+
+
 @pytest.mark.parametrize("endpoint", endpoints.CATALOGUE.values(), ids=lambda e: e.metric)
 def test_words_of_every_endpoint(endpoint: endpoints.Endpoint) -> None:
     shown = Primary(**asdict(endpoint))

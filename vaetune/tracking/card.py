@@ -50,7 +50,7 @@ def card(
         *(
             _row(title, summary[key], summary[key] - summary[f"{key}_half"], summary[key] + summary[f"{key}_half"])
             for key, title in _ROWS.items()
-            if key in summary and summary[key] == summary[key]
+            if f"{key}_half" in summary and summary[key] == summary[key]
         ),
         "",
         f"The interval of the {endpoint.name} is over seeds{' and test images' if endpoint.loss else ''}, the others "
