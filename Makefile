@@ -66,6 +66,7 @@ cluster: setup
 	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 faults: heavy
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { apt-get update && apt-get install -y libfaketime; }
 	$(BIN)/python tests/faults/table.py
 
 bench: setup

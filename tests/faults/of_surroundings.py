@@ -14,8 +14,6 @@ from chain import Bench, Chain, Row, ask
 from leaks import contents, leaks, ray_logs, ray_token, stored
 from servers import MLflow, Weed
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-
 
 def illness(bench: Bench) -> None:
     """NaN, an exception in the model, and a hang: one trial each fails, with its reason, and the others go on."""
@@ -89,9 +87,10 @@ def clock(bench: Bench) -> None:
     """The clock jumps a day ahead, then two back."""
     chain, offset = Chain(bench, "clock"), bench.work / "offset"
     offset.write_text("+0d\n")
-    assert FAKETIME.exists(), "needs libfaketime"
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    assert library, "needs libfaketime"
     driver = chain.driver(
-        LD_PRELOAD=str(FAKETIME),
+        LD_PRELOAD=str(library),
         FAKETIME_TIMESTAMP_FILE=str(offset),
         FAKETIME_CACHE_DURATION="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",

@@ -41,6 +41,23 @@ def test_a_dead_server_of_ray_is_named(dead: str, said: str, monkeypatch: pytest
         health.check()
 
 
+def test_what_ray_raises_because_it_has_died_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(error: Exception) -> None:
+        with health.explained():
+            raise error
+
+    with pytest.raises(ConnectionError, match="elsewhere"):
+        fail(ConnectionError("elsewhere"))
+    node = SimpleNamespace(dead_processes=lambda: [("raylet", None)])
+    monkeypatch.setattr("ray._private.worker._global_node", node)
+    with pytest.raises(health.Lost, match="raylet"):
+        fail(ConnectionError("no raylet"))
+    with pytest.raises(health.Lost, match="raylet"):
+        fail(ray.exceptions.RaySystemError("no raylet"))
+    with pytest.raises(KeyError):
+        fail(KeyError("another"))
+
+
 class Cluster:
     """Stands for Ray: tasks run when they are waited for, unless no worker starts."""
 

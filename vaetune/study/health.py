@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -35,6 +36,19 @@ def check() -> None:
     dead: list[str] = [kind for kind, _ in node.dead_processes() if kind in _VITAL] if node else []
     if dead:
         raise Lost(f"Ray's {dead[0]} has died")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Within, whatever Ray raises because one of its servers has died is raised as `Lost`."""
+    try:
+        yield
+    except (ConnectionError, ray.exceptions.RayError) as error:
+        try:
+            check()
+        except Lost as lost:
+            raise lost from error
+        raise
 
 
 class Waiting:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from vaetune.datasets.base import Dataset
 from vaetune.storage import Storage
-from vaetune.study import cluster, nodes, pretrained
+from vaetune.study import cluster, health, nodes, pretrained
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
@@ -34,7 +34,7 @@ def train(
     try:
         with cluster.connected(options.address, ex.study) as slots:
             tracker.check()
-            with soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
+            with health.explained(), soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
                 ex.storage = ex.storage.patient(Patience(console.note, interrupted))
                 ex.tables = Tables(ex.storage)
                 board = Board(beside(ex) / "tensorboard" if options.tensorboard else None)
