@@ -24,6 +24,7 @@ BACK_OFF = (0.5, 1.0, 2.0)
 """Seconds to wait before the second, third and fourth try of a remote operation; then its error is raised."""
 
 _ASIDE = ".aside"
+_PROBE = "probe"
 
 
 class Trying(Protocol):
@@ -91,6 +92,11 @@ class Storage:
     def delete(self, path: str) -> None:
         """Remove a file, or a folder with all below it; what is missing counts as removed."""
         self._trying(lambda: self._backend.delete(_file(path)))
+
+    def probe(self) -> None:
+        """Write something and remove it, to see whether that can be done; raises OSError."""
+        self.write(_PROBE, bytes(4096))
+        self.delete(_PROBE)
 
     def below(self, path: str) -> Storage:
         """The storage whose root is a folder of this one."""
@@ -233,7 +239,7 @@ def _persist(action: Callable[[], T]) -> T:
         except FileNotFoundError:  # an answer, not a fault
             raise
         except OSError as error:
-            _log.warning("storage: %s; trying again in %g s", error, pause)
+            _log.info("storage: %s; trying again in %g s", error, pause)
             time.sleep(pause)
     return action()
 

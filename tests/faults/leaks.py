@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def stored(storage: Storage) -> dict[str, bytes]:
     """Every file of a storage, tables as text."""
-    return {path: _plain(path, storage.read(path)) for path in _walk(storage, "")}
+    found = {}
+    for path in _walk(storage, ""):
+        with contextlib.suppress(FileNotFoundError):  # a folder that a server lists though it holds nothing any more
+            found[path] = _plain(path, storage.read(path))
+    return found
 
 
 def _walk(storage: Storage, folder: str) -> Iterator[str]:

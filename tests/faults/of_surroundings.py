@@ -67,10 +67,10 @@ def disk(bench: Bench) -> None:
                     ballast.write(bytes(4096))
             except OSError:
                 pass
-        chain.until(driver, lambda: "the storage fails" in driver.log.read_text(), "the complaint")
+        chain.until(driver, lambda: "; trying again" in driver.log.read_text(), "the complaint")
         (folder / "ballast").unlink()
         chain.ended(driver)
-        said = driver.log.read_text().count("the storage fails")
+        said = driver.log.read_text().count("; trying again")
         row.note = f"waited and went on; said {said} times"
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         row, before = chain.fault("a read-only result folder"), time.monotonic()
@@ -126,7 +126,7 @@ def servers(bench: Bench) -> None:
         secrets |= {"MLflow's password": password, "Ray's token": ray_token(driver)}
         row = chain.fault("kill -9 of the S3 server, restarted")
         weed.kill()
-        driver.until(lambda: "the storage fails" in driver.log.read_text(), "the complaint")
+        driver.until(lambda: "; trying again" in driver.log.read_text(), "the complaint")
         logs = ray_logs(driver)
         mlflow.start()
         weed.start()
@@ -134,7 +134,7 @@ def servers(bench: Bench) -> None:
         away.seconds = time.monotonic() - away.since
         chain.ended(driver)
         text = driver.log.read_text()
-        row.note = f"waited and went on; said {text.count('the storage fails')} times"
+        row.note = f"waited and went on; said {text.count('; trying again')} times"
         chain.end(driver)
         row = Row("secrets in what that study left behind", time.monotonic(), "none")
         left = {"results in S3": stored(chain.root), "MLflow's files": contents(folder / "artifacts")}

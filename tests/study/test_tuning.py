@@ -112,6 +112,17 @@ def test_a_worker_that_never_comes_up_stops_the_run() -> None:
     assert guard.stop()
 
 
+def test_in_a_silence_the_storage_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, probes = [0.0], list[float]()
+    monkeypatch.setattr("vaetune.study.tuning.time.monotonic", lambda: now[0])
+    guard = _Guard(Book(), limit=1e9, probe=lambda: probes.append(now[0]))
+    for now[0] in range(60):
+        if now[0] in (10.0, 50.0):
+            deliver(guard)
+        guard.look(True)
+    assert probes == [26.0, 42.0]
+
+
 def test_after_an_error_of_the_user_s_everything_stops_and_nobody_is_asked() -> None:
     book = Book([SPEC, SPEC])
     book.error = UserError("arm 'svae': 4 of 4 trials failed")

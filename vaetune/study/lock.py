@@ -85,6 +85,7 @@ def _lease(storage: Storage) -> Iterator[None]:
         storage.write(NAME, json.dumps(mine | {"renewed": time.time()}).encode())
 
     def keep() -> None:
+        said = False
         while not ended.wait(RENEW):
             try:
                 found = _read(storage)
@@ -92,8 +93,11 @@ def _lease(storage: Storage) -> Iterator[None]:
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 renew()
+                said = False
             except OSError as error:  # the storage is away, which the driver itself waits for
-                _log.warning("the lock cannot be renewed: %s", error)
+                if not said:
+                    _log.warning("the lock cannot be renewed: %s", error)
+                said = True
 
     renew()
     time.sleep(1.0)  # whoever wrote at the same moment is seen now

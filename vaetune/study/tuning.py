@@ -7,6 +7,7 @@ a `Phase`, which is free of Ray. Tune keeps nothing that a resumed study would n
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +23,9 @@ from vaetune.study.members import GroupSpec
 from vaetune.study.patience import GaveUp
 from vaetune.study.scratch import scratch
 from vaetune.study.trainable import GroupTrainable
+
+SILENCE = 15.0
+"""Seconds without a result after which the storage is probed: workers that wait for it have no way to say so."""
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -66,7 +70,7 @@ def run(
     `learn` is told the compute routes that workers chose, each combination once. A `UserError` of the phase ends the
     run in order and is raised afterwards; so does Ray's death, and that no worker starts within `limit` seconds.
     """
-    guard = _Guard(phase, interrupted, learn, limit)
+    guard = _Guard(phase, interrupted, learn, limit, data["storage"].probe)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
@@ -110,9 +114,11 @@ class _Guard:
         interrupted: Callable[[], bool] = lambda: False,
         learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
         limit: float = health.STARTED_HERE,
+        probe: Callable[[], None] = lambda: None,
     ) -> None:
-        self.phase, self.interrupted, self._learn = phase, interrupted, learn
+        self.phase, self.interrupted, self._learn, self._probe = phase, interrupted, learn, probe
         self._waiting = health.Waiting(limit)
+        self._heard = time.monotonic()
         self._routes: list[Mapping[str, str]] = []
         self.error: UserError | None = None
 
@@ -139,10 +145,17 @@ class _Guard:
             self._routes.append(routes)
             self.ask(lambda _: self._learn(routes), None)
 
+    def heard(self) -> None:
+        """There was a result."""
+        self._heard = time.monotonic()
+
     def look(self, works: bool) -> None:
-        """Raises `Lost` where Ray is dead, or nothing has worked for too long."""
+        """Raises `Lost` where Ray is dead, or nothing has worked for too long; probes the storage in a silence."""
         health.check()
         self._waiting.look(works)
+        if time.monotonic() - self._heard > SILENCE:
+            self._probe()
+            self._heard = time.monotonic()
 
     def stop(self) -> bool:
         """Whether Tune is to stop everything."""
@@ -181,6 +194,7 @@ class _Scheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         spec = trial.config["spec"]
+        self._guard.heard()
         if result["unfit"]:
             self._guard.fail(result["unfit"])
         self._guard.routes(dict(result["routes"]))  # pairs, because Tune flattens dictionaries
