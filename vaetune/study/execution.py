@@ -99,13 +99,17 @@ def unfinished(loaded: Loaded, study: Study, options: Options, dataset_info: Map
     return None
 
 
+_OPERATIONAL = ("preset", "file", "run", "resources")
+"""What may differ when an execution is resumed; none of it changes a number."""
+
+
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two records of a study differ in, but for what changes no number."""
     plain = json.loads(_pretty(now))
     # What was not there to be chosen once, as it was then.
     replication = {"ais": 0} | dict(before.get("replication", {}))
     before = {"endpoint": config.to_json(endpoints.ERROR)} | dict(before) | {"replication": replication}
-    return [key for key in plain if plain[key] != before.get(key) and key not in ("preset", "file", "run")]
+    return [key for key in plain if plain[key] != before.get(key) and key not in _OPERATIONAL]
 
 
 def _unlike(pattern: Mapping[str, Any], found: Mapping[str, Any]) -> str:
