@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import secrets
 import threading
@@ -53,6 +54,7 @@ class Amazon:
         self._keys = {role: dict(pair) for role, pair in keys.items()}
         self._roles = {pair["AWS_ACCESS_KEY_ID"]: role for role, pair in keys.items()}
         self._over = threading.Event()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         moto = DomainDispatcherApplication(create_backend_app)
         self._api: BaseWSGIServer = make_server(GATEWAY, 5000, self._guarded(moto), threaded=True)
         self._metadata = ThreadingHTTPServer((METADATA, 80), _responder(self))
@@ -106,6 +108,8 @@ class Amazon:
         self._over.set()
         self._api.shutdown()
         self._metadata.shutdown()
+        self._api.server_close()
+        self._metadata.server_close()
         for host in [*self.hosts.values()]:
             host.power_off()
 

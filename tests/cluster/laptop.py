@@ -17,8 +17,8 @@ T = TypeVar("T")
 class Laptop:
     """Commands run in the repository's root, with nothing of this machine's environment but the PATH."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.home = folder / "home"
+    def __init__(self, folder: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self.home, self._say = folder / "home", say
         for below in ("tmp", ".ray", ".aws", ".ssh"):
             (self.home / below).mkdir(parents=True, mode=0o700)
         self.write(".ray/auth_token", "0123456789abcdef" * 4)
@@ -91,7 +91,7 @@ class Laptop:
         now = time.monotonic() - self.began
         took = now - sum(self.steps.values())
         self.steps[name] = round(took, 1)
-        print(f"  {now:6.1f} s  {name} ({took:.1f} s)", file=sys.__stderr__, flush=True)
+        self._say(f"  {now:6.1f} s  {name} ({took:.1f} s)")
 
     def close(self) -> None:
         for process in self._running:

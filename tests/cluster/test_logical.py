@@ -24,7 +24,7 @@ def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNE_"))}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("logical.py")), str(tmp_path)],
-        env={**kept, **QUIET, **ENVIRONMENT, "RAY_AUTH_TOKEN": "0" * 64, LOGICAL: "1"},
+        env={**kept, **QUIET, **ENVIRONMENT, "RAY_AUTH_TOKEN": "0" * 64, LOGICAL: "1", "RAY_worker_niceness": "0"},
         capture_output=True,
         text=True,
         timeout=380,

@@ -17,7 +17,12 @@ import hosts
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(1800),
+    # moto reads every other part of the stack
+    pytest.mark.filterwarnings("ignore:Tried to parse AWS..S3..BucketPolicy"),
+]
 
 HEAD, WORKER = "vaetune-ray-head", "vaetune-ray-worker"
 KEYS = {
@@ -65,10 +70,15 @@ def _pair(key: str, secret: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def laptop(s3: Any, tmp_path: Path) -> Iterator[Any]:
+def laptop(s3: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Any]:
     from laptop import Laptop
 
-    laptop = Laptop(tmp_path, {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1"})
+    def say(line: str) -> None:
+        with capfd.disabled():
+            print(line, flush=True)
+
+    say("")
+    laptop = Laptop(tmp_path, {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1"}, say)
     yield laptop
     laptop.close()
 
@@ -77,14 +87,15 @@ def laptop(s3: Any, tmp_path: Path) -> Iterator[Any]:
 def amazon(s3: Any) -> Iterator[Any]:
     from amazon import REGION, Amazon
 
-    told = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": REGION, "VAETUNE_LOGICAL_GPUS": "1", **QUIET}
+    told = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": REGION, "VAETUNE_LOGICAL_GPUS": "1", **SHARED}
     amazon = Amazon(told, KEYS)
     yield amazon
     amazon.close()
 
 
-QUIET = {"RAY_prestart_worker_first_driver": "0", "PYTHONWARNINGS": "ignore"}
-"""Machines of 48 counted cores would start 48 processes beforehand, on the two that there are."""
+SHARED = {"RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
+"""Machines of 48 counted cores would start 48 processes beforehand, on the two that there are; and trials have to move
+on beside whatever else this machine does."""
 
 
 class Bucket:
@@ -161,15 +172,7 @@ def ends(laptop: Any, study: subprocess.Popen[str], log: str) -> None:
     laptop.step("study finished")
 
 
-@pytest.fixture
-def told(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """The steps are printed as they are made."""
-    with capfd.disabled():
-        print(file=sys.__stderr__)
-        yield
-
-
-def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, told: None, tmp_path: Path) -> None:
+def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, tmp_path: Path) -> None:
     from amazon import ENDPOINT, OWNER
 
     laptop.environment |= {**OWNER, "AWS_ENDPOINT_URL": ENDPOINT}
@@ -309,12 +312,12 @@ def the_same_numbers(laptop: Any, alone: subprocess.Popen[str], bucket: Bucket, 
     )
 
 
-def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any, told: None) -> None:
+def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any) -> None:
     addresses = ["192.0.2.10", "192.0.2.11", "192.0.2.12"]
     laptop.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(laptop.home / ".ssh/vaetune"))
     pair = KEYS[WORKER]
     laptop.write(".aws/credentials", "[default]\n" + "".join(f"{k.lower()} = {v}\n" for k, v in pair.items()))
-    environment = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": "us-east-1", **QUIET}
+    environment = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": "us-east-1", **SHARED}
     key = laptop.log(".ssh/vaetune.pub").strip()
     machines = {a: hosts.Host(f"machine-{a[-2:]}", [f"{a}/24"], key, environment) for a in addresses}
     try:

@@ -517,3 +517,19 @@ def test_a_worker_that_runs_something_else_than_the_driver_says_so_and_trains_no
     assert "ray up" in told["unfit"]
     assert (told["rows"], storage.list("checkpoints")) == ([], [])
     assert actor(group(), storage, driver=versions()).step()["unfit"] == ""
+
+
+def test_members_on_several_devices_train_side_by_side_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = group()
+    alone, sharded = Told(), Told()
+    alone.hear(actor(spec, Storage(tmp_path / "one")))
+    monkeypatch.setattr(module.devices, "mine", lambda: ["cpu", "cpu"])
+    worker = actor(spec, Storage(tmp_path / "two"))
+    assert [[m.id for m in g.members] for g in worker.groups] == [[m.id] for m in spec.members]
+    sharded.hear(worker)
+    assert (sharded.epochs, sharded.outcomes) == (alone.epochs, alone.outcomes)
+    one, two = (weights(Storage(tmp_path / place), spec) for place in ("one", "two"))
+    assert {id: {*found} for id, found in one.items()} == {id: {*found} for id, found in two.items()}
+    assert all(torch.equal(value, two[id][name]) for id, found in one.items() for name, value in found.items())

@@ -82,6 +82,12 @@ def test_a_lost_worker_is_told_with_its_reason() -> None:
     assert "the actor died" in reason
 
 
+def test_a_worker_that_is_tried_again_is_said_in_a_line() -> None:
+    said: list[str] = []
+    _Callback(_Guard(Book(), say=said.append)).on_trial_recover(1, [], trial())
+    assert said == ["svae-0001: its worker was lost; it goes on from its last checkpoint"]
+
+
 def test_a_storage_that_was_waited_for_in_vain_stops_the_run_and_blames_no_group() -> None:
     book = Book()
     guard = _Guard(book)

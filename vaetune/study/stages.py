@@ -92,6 +92,7 @@ class Stages:
                 tuning.run(
                     *(pipeline, shared, lambda arm: study.arm(arm).resources or study.resources, self.slots),
                     *(self.interrupted, self._learn, health.limit(self.here), 2 if self.here else CLUSTER_RETRIES),
+                    self.console.note,
                 )
             finally:
                 recorder.flush()

@@ -10,10 +10,10 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-import ray
 import torch
 from ray import tune
 
@@ -23,11 +23,10 @@ from vaetune.config import digest, to_json
 from vaetune.errors import UserError
 from vaetune.models.decoding import decodes
 from vaetune.storage import Storage
-from vaetune.study import devices, pretrained, snapshots
+from vaetune.study import devices, pretrained, snapshots, versions
 from vaetune.study.members import GroupSpec, replicate_id
 from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
-from vaetune.study.versions import differences, versions
 from vaetune.study.watchdog import Watchdog
 from vaetune.training import routes
 from vaetune.training.group import Group, Progress, Split
@@ -63,12 +62,14 @@ class GroupTrainable(tune.Trainable):
         self.watchdog = Watchdog(stall)
         self.unfit = ""
         try:
-            self.device = devices.mine()[0]
-            _alike(driver)
+            self.devices = devices.mine()
+            versions.alike(driver)
         except UserError as error:
-            self.device, self.unfit = "cpu", str(error)
-        self.pool, self.pixels = pool, pool.pixels(self.device)
-        self.labels = torch.from_numpy(pool.labels.copy()).to(self.device)  # a copy: what workers share is read-only
+            self.devices, self.unfit = ["cpu"], str(error)
+        self.device, self.pool = self.devices[0], pool
+        labels = torch.from_numpy(pool.labels.copy())  # a copy: what workers share is read-only
+        self.data = {device: (pool.pixels(device), labels.to(device)) for device in {*self.devices}}
+        self.threads = ThreadPoolExecutor(len(self.devices), "vaetune-device")
         self.classes, self.refit = classes, refit
         self.storage = storage.patient(Patience(_log.warning, lambda: False, WAIT, sleep=self._wait))
         self._begin(config["spec"])
@@ -86,6 +87,7 @@ class GroupTrainable(tune.Trainable):
         self.told: set[str] = set()
         self.saved = time.monotonic()
         self.groups: list[Group] = []
+        self.places: dict[Group, int] = {}
         self.by_id = {member.id: member for member in spec.members}
         self.watchdog.beat()
         self._join(spec.members)
@@ -103,7 +105,8 @@ class GroupTrainable(tune.Trainable):
     def _made(self, members: Sequence[Member]) -> list[Group]:
         """Groups of members, from their checkpoints where there are any.
 
-        Members that stand at different epochs train as groups of their own, one after the other.
+        Members that stand at different epochs train as groups of their own, one after the other; where the trial has
+        several devices, members are dealt out to them, and one group of each trains at the same time.
         """
         groups = []
         states: dict[int, list[tuple[Member, Checkpoint | None]]] = {}
@@ -117,14 +120,20 @@ class GroupTrainable(tune.Trainable):
                     continue
             states.setdefault(found.config["epoch"] if found else 0, []).append((member, found))
         for epoch in sorted(states, reverse=True):
-            together = [member for member, _ in states[epoch]]
-            splits = [self._split(member) for member in together]
-            given = {uri: pretrained.weights(self.storage, uri) for uri in _sources(together)}
-            group = Group(together, splits, self.pixels, self.labels, self.classes, self.device, given)
-            if epoch:
-                group.load([(found.config["numbers"], found.training) for _, found in states[epoch] if found])
-            groups.append(group)
+            for place, device in enumerate(self.devices):
+                if together := states[epoch][place :: len(self.devices)]:
+                    group = self._group([member for member, _ in together], device)
+                    if epoch:
+                        group.load([(found.config["numbers"], found.training) for _, found in together if found])
+                    groups.append(group)
+                    self.places[group] = place
         return groups
+
+    def _group(self, members: Sequence[Member], device: str) -> Group:
+        splits = [self._split(member) for member in members]
+        given = {uri: pretrained.weights(self.storage, uri) for uri in _sources(members)}
+        pixels, labels = self.data[device]
+        return Group(members, splits, pixels, labels, self.classes, device, given)
 
     def _found(self, member: Member) -> Checkpoint | None:
         """The member's checkpoint, if there is one of this very configuration and these seeds."""
@@ -150,31 +159,38 @@ class GroupTrainable(tune.Trainable):
         if self.unfit:
             return {"rows": [], "device": "", "routes": [], "unfit": self.unfit}
         started = time.monotonic()
-        while self.groups:
-            group = self.groups[0]
+        while heads := self._heads():
             self.watchdog.beat()
-            self._epoch(group)
-            if not group.members:
-                self.groups.remove(group)
-            if group.epoch in self.spec.rungs or time.monotonic() - started >= REPORT_EVERY:
+            trained = self.threads.map(_epoch, heads) if len(heads) > 1 else map(_epoch, heads)
+            for group, (progress, seconds) in zip(heads, [*trained], strict=True):
+                self._take(group, progress, seconds)
+                if not group.members:
+                    self.groups.remove(group)
+                    del self.places[group]
+            reached = any(group.epoch in self.spec.rungs for group in heads)
+            if reached or time.monotonic() - started >= REPORT_EVERY:
                 break
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
-            self._save_partials(self.groups[0])
+            self._save_partials()
         self.watchdog.rest()
         return {"rows": self._rows(), "device": self.device, "routes": [*self.routes.items()], "unfit": ""}
 
-    def _epoch(self, group: Group) -> None:
-        started, members = time.perf_counter(), list(group.members)
-        try:
-            progress = group.run_epoch()
-        except Exception as error:  # noqa: BLE001
+    def _heads(self) -> list[Group]:
+        """The first group of each device."""
+        heads: dict[int, Group] = {}
+        for group in self.groups:
+            heads.setdefault(self.places[group], group)
+        return [*heads.values()]
+
+    def _take(self, group: Group, progress: list[Progress] | Exception, seconds: float) -> None:
+        """What a group's epoch has come to."""
+        if isinstance(progress, Exception):
             # Whatever a model raises ends its own members only, with the traceback in the ledger.
-            group.members = []
-            self._broken(error, members)
+            members, group.members = list(group.members), []
+            self._broken(progress, members)
             return
-        spent = (time.perf_counter() - started) / len(members)
         for row in progress:
-            self.seconds[row.id] += spent
+            self.seconds[row.id] += seconds / len(progress)
             entry = {"epoch": row.epoch, "time": time.time_ns() // 1_000_000, "metrics": row.metrics}
             self.history[row.id].append(entry)
             if row.outcome:
@@ -185,7 +201,7 @@ class GroupTrainable(tune.Trainable):
     def _broken(self, error: Exception, members: Sequence[Member]) -> None:
         """What becomes of members whose group raised: they fail, but for those that fit the memory by themselves."""
         if not _out_of_memory(error):
-            self._fail(members, traceback.format_exc())
+            self._fail(members, "".join(traceback.format_exception(error)))
         elif len(members) > 1:
             self._halve(members)
         else:
@@ -194,7 +210,7 @@ class GroupTrainable(tune.Trainable):
     def _halve(self, members: Sequence[Member]) -> None:
         """What is too large for the memory together goes on as two groups, from its last checkpoints."""
         _log.warning("out of memory with %d members in one group: going on with half as many", len(members))
-        if self.device == "cuda":
+        if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
         for member in members:
             self.seconds[member.id], self.history[member.id], self.emitted[member.id] = 0.0, [], 0
@@ -217,11 +233,12 @@ class GroupTrainable(tune.Trainable):
         else:
             self.storage.delete(f"checkpoints/{row.id}")  # what it left while it trained
 
-    def _save_partials(self, group: Group) -> None:
-        for r, member in enumerate(group.members):
-            numbers, tensors = group.state(r)
-            checkpoint = Checkpoint(self._config(member.id, numbers), group.weights(r), tensors)
-            checkpoints.save_partial(self.storage, member.id, checkpoint)
+    def _save_partials(self) -> None:
+        for group in self._heads():
+            for r, member in enumerate(group.members):
+                numbers, tensors = group.state(r)
+                checkpoint = Checkpoint(self._config(member.id, numbers), group.weights(r), tensors)
+                checkpoints.save_partial(self.storage, member.id, checkpoint)
         self.saved = time.monotonic()
 
     def _config(self, id: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +251,7 @@ class GroupTrainable(tune.Trainable):
             "configuration": to_json(member.configuration),
             "identity": _identity(member),
             "seeds": asdict(member.seeds),
-            "shape": list(self.pixels.shape[1:]),
+            "shape": list(self.data[self.device][0].shape[1:]),
             "classes": self.classes,
             "epoch": numbers["epoch"],
             "numbers": dict(numbers),
@@ -274,11 +291,13 @@ class GroupTrainable(tune.Trainable):
         """Nothing, likewise."""
 
 
-def _alike(driver: Mapping[str, str] | None) -> None:
-    """Raises `UserError` where this machine runs something else than the driver's."""
-    if driver is not None and (different := differences(driver, versions())):
-        name = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        raise UserError(f"machine {name} has {different}: `ray up` brings the same code and requirements.lock to all")
+def _epoch(group: Group) -> tuple[list[Progress] | Exception, float]:
+    """Trains a group for an epoch: what came of it, and the seconds that it took."""
+    started = time.perf_counter()
+    try:
+        return group.run_epoch(), time.perf_counter() - started
+    except Exception as error:  # noqa: BLE001 - judged where the outcomes are kept
+        return error, time.perf_counter() - started
 
 
 def _sources(members: Sequence[Member]) -> set[str]:

@@ -62,17 +62,21 @@ def run(
     learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
     limit: float = health.STARTED_HERE,
     retries: int = 2,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Runs all groups of a phase, `slots` at a time, until it is exhausted or `interrupted` says so.
 
     `resources` of an arm are what its groups ask for.
 
-    `learn` is told the compute routes that workers chose, each combination once. A `UserError` of the phase ends the
-    run in order and is raised afterwards; so does Ray's death, and that no worker starts within `limit` seconds.
+    `learn` is told the compute routes that workers chose, each combination once, and `say` of a group that is tried
+    again. A `UserError` of the phase ends the run in order and is raised afterwards; so does Ray's death, and that no
+    worker starts within `limit` seconds.
     """
-    guard = _Guard(phase, interrupted, learn, limit, data["storage"].probe)
+    guard = _Guard(phase, interrupted, learn, limit, data["storage"].probe, say)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    # A lost worker is a line of ours, not a traceback; of one that is not tried again the ledger has the reason.
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
 
     def request(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         asked = resources(config["spec"].members[0].arm)
@@ -115,8 +119,10 @@ class _Guard:
         learn: Callable[[Mapping[str, str]], None] = lambda routes: None,
         limit: float = health.STARTED_HERE,
         probe: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.phase, self.interrupted, self._learn, self._probe = phase, interrupted, learn, probe
+        self.say = say
         self._waiting = health.Waiting(limit)
         self._heard = time.monotonic()
         self._routes: list[Mapping[str, str]] = []
@@ -210,6 +216,9 @@ class _Callback(tune.Callback):
         # A trial is pending until its worker has come up.
         works = any(trial.status not in (Trial.PENDING, Trial.TERMINATED, Trial.ERROR) for trial in trials)
         self._guard.ask(lambda _: self._guard.look(works), None)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        self._guard.say(f"{_name(trial)}: its worker was lost; it goes on from its last checkpoint")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         error = trial.get_pickled_error()

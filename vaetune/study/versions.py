@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import vaetune
+from vaetune.errors import UserError
 
 _PACKAGES = ("numpy", "ray", "torch")
 
@@ -26,6 +27,14 @@ def versions() -> Mapping[str, str]:
         "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: metadata.version(name) for name in _PACKAGES},
     }
+
+
+def alike(driver: Mapping[str, str] | None) -> None:
+    """Raises `UserError` in a worker that runs something else than the driver with these versions; None: no other."""
+    if driver is not None and (different := differences(driver, versions())):
+        raise UserError(
+            f"machine {platform.node()} has {different}: `ray up` brings the same code and requirements.lock to all"
+        )
 
 
 def differences(driver: Mapping[str, str], worker: Mapping[str, str]) -> str:
