@@ -42,7 +42,7 @@ from vaetune.study.versions import versions
 
 FOLDER = Path(sys.argv[1])
 GPUS = {"half": 0.5, "whole": 1.0, "double": 2.0, "long": 4.0}
-TOGETHER = {"half": 4, "whole": 8, "double": 4, "long": 1}
+TOGETHER = {"half": 4, "whole": 8, "double": 2, "long": 1}
 """Groups that fit at once: halves are held to four by their cores, which a machine has two of for them."""
 CORES = {"half": 2.0, "whole": 1.0, "double": 1.0, "long": 1.0}
 
@@ -139,9 +139,9 @@ def main() -> None:
     }
     with cluster.connected(machines.address, STUDY) as slots:
         out["slots"] = slots
-        for arm, together in (("half", 4), ("whole", 8), ("double", 2)):
-            book = Book([group(arm, i) for i in range(together)])
-            tuning.run(book, data, lambda arm: ARMS[arm].resources or Resources(), together, lambda: False)
+        for arm in ("half", "whole", "double"):
+            book = Book([group(arm, i) for i in range(TOGETHER[arm])])
+            tuning.run(book, data, lambda arm: ARMS[arm].resources or Resources(), TOGETHER[arm], lambda: False)
             out["told"][arm] = told(arm)
             out.setdefault("outcomes", {}).update(book.outcomes)
             step(arm)

@@ -128,6 +128,8 @@ class Bucket:
     def fetch(self, folder: Path) -> str:
         """Copies it all into `folder`, and returns the RUN."""
         for key in self.listed():
+            if key.endswith("/"):  # pyarrow's mark of a folder
+                continue
             file = folder / key.removeprefix(self._prefix)
             file.parent.mkdir(parents=True, exist_ok=True)
             self._client.download_file(BUCKET, key, str(file))
