@@ -231,6 +231,23 @@ def open_s3(uri: str) -> tuple[fs.FileSystem, str]:
     return fs.S3FileSystem(region=region, connect_timeout=5, **options), parts.netloc + parts.path.rstrip("/")
 
 
+def require_bucket(uri: str) -> None:
+    """Raises `UserError` where the bucket of an s3:// address is not there or not for these credentials; asks once."""
+    if not uri.startswith("s3://"):
+        return
+    filesystem, base = open_s3(uri)
+    bucket = base.partition("/")[0]
+    try:
+        found = filesystem.get_file_info(bucket).type != fs.FileType.NotFound
+    except OSError as error:
+        raise UserError(
+            f"storage {uri}: {error} Are there credentials in the environment, may they use the bucket, and is it in "
+            f"the region {filesystem.region} (AWS_REGION)?"
+        ) from error
+    if not found:
+        raise UserError(f"storage {uri}: there is no bucket {bucket}; make it, or name another one")
+
+
 def _persist(action: Callable[[], T]) -> T:
     """The action's result, tried again after each pause of `BACK_OFF` while it raises an OSError."""
     for pause in BACK_OFF:

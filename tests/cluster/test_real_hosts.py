@@ -317,6 +317,7 @@ def the_same_numbers(laptop: Any, alone: subprocess.Popen[str], bucket: Bucket, 
 def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any) -> None:
     addresses = ["192.0.2.10", "192.0.2.11", "192.0.2.12"]
     laptop.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(laptop.home / ".ssh/vaetune"))
+    hosts.move_home(laptop.home)
     pair = KEYS[WORKER]
     laptop.write(".aws/credentials", "[default]\n" + "".join(f"{k.lower()} = {v}\n" for k, v in pair.items()))
     environment = {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_REGION": "us-east-1", **SHARED}

@@ -22,6 +22,7 @@ from vaetune.datasets.factors import FactoredDataset
 from vaetune.datasets.pairs import Pairs
 from vaetune.datasets.splits import trained
 from vaetune.errors import UserError
+from vaetune.storage import require_bucket
 from vaetune.study import Study, cluster, execution, lock
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
@@ -42,6 +43,7 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     if options.address and options.phase not in ("report", "publish"):
         cluster.prepare(options.address)
         cluster.admit(options.address, study, options.storage)
+    require_bucket(options.storage)
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     measurable(study, dataset)
     info = dataset_info(study, dataset)

@@ -1,0 +1,64 @@
+"""Mistakes of a person who brings a study to a cluster: exit code 2 and one clear line each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+def mistake(home: Path, *arguments: str, **environment: str) -> str:
+    """The line that the study answers with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vaetune.study", "tests/cluster/small.py", *arguments, "--tracking-uri", "none"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("bucket", "keys", "expected"),
+    [
+        ("nowhere", {}, "there is no bucket nowhere; make it, or name another one"),
+        ("team", {"AWS_SECRET_ACCESS_KEY": "another"}, "may they use the bucket"),
+        ("team", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Are there credentials in the environment"),
+    ],
+)
+def test_a_bucket_that_is_not_there_or_not_ours(
+    weed: Any, tmp_path: Path, bucket: str, keys: dict[str, str], expected: str
+) -> None:
+    environment = {**weed.KEYS, **keys, "AWS_ENDPOINT_URL_S3": weed.endpoint}
+    assert expected in mistake(tmp_path, "--storage", f"s3://{bucket}/runs", **environment)
+
+
+@pytest.mark.parametrize("way", [("--submit", "http://127.0.0.1:1"), ("--address", "auto")])
+def test_no_token_one_that_others_can_read_and_no_cluster(tmp_path: Path, way: tuple[str, str]) -> None:
+    to = (*way, "--storage", "s3://team/runs")
+    assert "no token of the cluster" in mistake(tmp_path, *to)
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("f" * 64)
+    token.chmod(0o644)
+    assert f"chmod 600 {token}" in mistake(tmp_path, *to)
+    token.chmod(0o600)
+    line = mistake(tmp_path, *to)
+    assert "no Ray dashboard at http://127.0.0.1:1" in line if "--submit" in way else "no Ray cluster at 'auto'" in line
+
+
+def test_both_ways_at_once_are_one_too_many(tmp_path: Path) -> None:
+    assert "give one" in mistake(tmp_path, "--submit", "http://127.0.0.1:1", "--address", "auto")
