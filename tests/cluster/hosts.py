@@ -7,6 +7,7 @@ ends with it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -147,6 +148,16 @@ class Host:
     def log(self) -> str:
         """What its sshd has said."""
         return Path(self._log.name).read_text(errors="replace")
+
+    def processes(self) -> list[str]:
+        """The command lines of what runs on it."""
+        mine = os.readlink(f"/proc/{self._process.pid}/ns/pid_for_children")
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                if os.readlink(folder / "ns/pid") == mine:
+                    found.append((folder / "cmdline").read_text(errors="replace").replace("\0", " "))
+        return found
 
     def power_off(self) -> None:
         """At once, as if the plug were pulled."""

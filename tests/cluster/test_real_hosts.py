@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -121,10 +122,6 @@ class Bucket:
                 kept[match[1]] = max(kept.get(match[1], 0), int(match[2]))
         return kept
 
-    def finished(self) -> set[str]:
-        found = [re.search(r"/checkpoints/([^/]+)/manifest", key) for key in self.listed()]
-        return {match[1] for match in found if match}
-
     def fetch(self, folder: Path) -> str:
         """Copies it all into `folder`, and returns the RUN."""
         for key in self.listed():
@@ -161,10 +158,11 @@ def loses_a_machine(laptop: Any, bucket: Bucket, study: subprocess.Popen[str], l
     laptop.step("machine taken away")
 
     def restored() -> bool:
-        now, finished = bucket.partials(), bucket.finished()
+        now = bucket.partials()
         back = {member: epoch for member, epoch in now.items() if epoch < kept.get(member, 0)}
         assert not back, f"trained again from the beginning: {back}, written down before: {kept}"
-        return any(member in finished or now.get(member, 0) > epoch for member, epoch in kept.items())
+        # One whose checkpoint is gone was trained to its end.
+        return all(now.get(member, math.inf) > epoch for member, epoch in kept.items())
 
     laptop.wait("trials restored from S3", restored, 300, study)
 
@@ -215,6 +213,7 @@ def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, tmp_path: Pa
 
     loses_a_machine(laptop, bucket, study, reclaimed)
     ends(laptop, study, "study")
+    assert "it goes on from its last checkpoint" in laptop.log("study")
 
     # Ten minutes are not waited for: the head's copy of the file is shortened, and its autoscaler reads it again.
     shorter = "sed -i 's/^idle_timeout_minutes: .*/idle_timeout_minutes: 0.05/' ~/ray_bootstrap_config.yaml"
@@ -334,8 +333,15 @@ def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any) -> None:
         )
         study = laptop.start("ray", "exec", "cluster/onprem.yaml", command, log="study")
         bucket = Bucket(s3, "onprem/")
-        loses_a_machine(laptop, bucket, study, machines["192.0.2.12"].power_off)
+
+        def power_cut() -> None:
+            """Where something is trained."""
+            busy = [m for a, m in machines.items() if a != addresses[0] and any("Trainable" in p for p in m.processes())]
+            busy[0].power_off()
+
+        loses_a_machine(laptop, bucket, study, power_cut)
         ends(laptop, study, "study")
+        assert "it goes on from its last checkpoint" in laptop.log("study")
         assert "report: s3://" in laptop.log("study")
         laptop.run("ray", "down", "-y", "cluster/onprem.yaml", RAY_UP_enable_autoscaler_v2="0")
         laptop.step("ray down")
