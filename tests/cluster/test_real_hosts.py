@@ -336,7 +336,9 @@ def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any) -> None:
 
         def power_cut() -> None:
             """Where something is trained."""
-            busy = [m for a, m in machines.items() if a != addresses[0] and any("Trainable" in p for p in m.processes())]
+            busy = [
+                m for a, m in machines.items() if a != addresses[0] and any("Trainable" in p for p in m.processes())
+            ]
             busy[0].power_off()
 
         loses_a_machine(laptop, bucket, study, power_cut)
