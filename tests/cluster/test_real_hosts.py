@@ -242,7 +242,7 @@ def strangers_stay_outside(laptop: Any, file: str) -> None:
     driver = "python -c 'import ray; ray.init(\"auto\")'"
     worker = "ray start --address=$(hostname -i):6379 --num-cpus=1"
     attempts = [
-        f"if {way} timeout 60 {what} >/dev/null 2>&1; then echo CAME IN: {name}; else echo STAYED OUT: {name}; fi"
+        f"(if {way} timeout 60 {what} >/dev/null 2>&1; then echo CAME IN: {name}; else echo STAYED OUT: {name}; fi) &"
         for name, way, what in (
             ("driver without", "RAY_AUTH_MODE=disabled", driver),
             ("driver with another", "RAY_AUTH_TOKEN=wrong", driver),
@@ -250,7 +250,7 @@ def strangers_stay_outside(laptop: Any, file: str) -> None:
             ("the owner", "RAY_AUTH_MODE=token", driver),
         )
     ]
-    said = laptop.run("ray", "exec", file, "; ".join(attempts))
+    said = laptop.run("ray", "exec", file, " ".join([*attempts, "wait"]))
     assert "CAME IN: the owner" in said, said
     for name in ("driver without", "driver with another", "worker without"):
         assert f"STAYED OUT: {name}" in said, said
@@ -326,6 +326,9 @@ def test_onprem_yaml_on_three_machines(s3: Any, laptop: Any) -> None:
         up = ("ray", "up", "-y", "cluster/onprem.yaml")
         laptop.run(*up, RAY_UP_enable_autoscaler_v2="0")
         laptop.step("ray up")
+        joined = f"until ray status | grep -q '/{2 * (os.cpu_count() or 1)}.0 CPU'; do sleep 1; done"
+        laptop.run("ray", "exec", "cluster/onprem.yaml", joined)
+        laptop.step("workers joined")
         laptop.run("ray", "rsync-up", "cluster/onprem.yaml", STUDY, "/home/ubuntu/vaetune/small.py")
         command = (
             f"cd ~/vaetune && python -m vaetune.study small.py --address auto --storage s3://{BUCKET}/onprem "
