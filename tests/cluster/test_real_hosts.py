@@ -190,8 +190,7 @@ def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, tmp_path: Pa
     assert status("/api/jobs/", token) == 200
     for path in ("/", "/api/gcs_healthz", "/api/authentication_mode"):
         assert status(path) == 200, "open without a token, as the README says"
-    strangers_stay_outside(laptop, "cluster/gpu.yaml")
-    laptop.step("strangers refused")
+    strangers = laptop.start("ray", "exec", "cluster/gpu.yaml", attempts(), log="strangers")
 
     where = ("--submit", DASHBOARD, "--storage", f"s3://{BUCKET}/runs")
     said = laptop.run(*run_study(STUDY, *where, "--set", "resources.gpus=8"), ok=False, timeout=60)
@@ -203,6 +202,8 @@ def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, tmp_path: Pa
 
     bucket = Bucket(s3, "runs/")
     study = laptop.start(*run_study(STUDY, *where, "--set", "resources.gpus=1"), log="study")
+    assert strangers.wait(120) == 0
+    only_the_owner_comes_in(laptop.log("strangers"))
     laptop.wait("worker started", lambda: amazon.instances(WORKER), 120, study)
     laptop.wait("first trials trained", lambda: any("/tables/history/" in key for key in bucket.listed()), 240, study)
 
@@ -237,11 +238,11 @@ def hosts_root() -> Path:
     return Path(__file__).parents[2]
 
 
-def strangers_stay_outside(laptop: Any, file: str) -> None:
-    """On the head itself, where the network keeps nobody off: a driver and a worker without the token."""
+def attempts() -> str:
+    """On the head itself, where the network keeps nobody off: a driver and a worker without the token; the owner."""
     driver = "python -c 'import ray; ray.init(\"auto\")'"
     worker = "ray start --address=$(hostname -i):6379 --num-cpus=1"
-    attempts = [
+    tried = [
         f"(if {way} timeout 60 {what} >/dev/null 2>&1; then echo CAME IN: {name}; else echo STAYED OUT: {name}; fi) &"
         for name, way, what in (
             ("driver without", "RAY_AUTH_MODE=disabled", driver),
@@ -250,10 +251,18 @@ def strangers_stay_outside(laptop: Any, file: str) -> None:
             ("the owner", "RAY_AUTH_MODE=token", driver),
         )
     ]
-    said = laptop.run("ray", "exec", file, " ".join([*attempts, "wait"]))
-    assert "CAME IN: the owner" in said, said
-    for name in ("driver without", "driver with another", "worker without"):
-        assert f"STAYED OUT: {name}" in said, said
+    return " ".join([*tried, "wait"])
+
+
+def only_the_owner_comes_in(said: str) -> None:
+    found = {name: what for what, name in re.findall(r"^(CAME IN|STAYED OUT): ([a-z ]+)\r?$", said, flags=re.M)}
+    out = "STAYED OUT"
+    assert found == {
+        "driver without": out,
+        "driver with another": out,
+        "worker without": out,
+        "the owner": "CAME IN",
+    }, said
 
 
 def roles_cannot_do_more(amazon: Any) -> None:
