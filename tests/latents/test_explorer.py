@@ -30,6 +30,7 @@ def explorer(svae: Subject, vae2: Subject) -> Explorer:
 
 
 def test_a_slider_moves_the_decoded_image_and_back(explorer: Explorer, svae: Subject) -> None:
+    assert explorer.origin.value == "all images"
     home = shown(explorer.decoded)
     expected = svae.decode(svae.principal_axes.center.unsqueeze(0))[0, 0]
     side = len(home) // 8

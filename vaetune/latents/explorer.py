@@ -40,7 +40,7 @@ class Explorer:
         self.picker = w.Dropdown(options=list(models), description="model")
         self.kind = w.ToggleButtons(options=["principal axes", "latents"], style={"button_width": "auto"})
         self.components = w.SelectMultiple(rows=5, description="axes")
-        self.origin = w.Dropdown(description="from")
+        self.origin = w.Dropdown(options=[_ALL], description="from")
         self.sliders = [
             w.FloatSlider(0.0, min=-REACH, max=REACH, step=0.1, readout_format="+.1f", continuous_update=True)
             for _ in range(SLIDERS)
