@@ -111,8 +111,7 @@ def study(*more: str) -> str:
 # %% [markdown]
 # ## Run it here
 #
-# `--plan` would say what it costs and start nothing; a mistake in the file is one message that names the place. The
-# whole study of two small arms takes half a minute on two cores.
+# `--plan` would say what it costs and start nothing; a mistake in the file is one message that names the place.
 
 # %%
 print(study("--storage", str(work / "runs"), "--tracking-uri", "none"))

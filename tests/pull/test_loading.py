@@ -127,6 +127,12 @@ def test_a_truncated_file_is_refused(folder: Path) -> None:
         load(folder, "svae")
 
 
+def test_damage_is_told_by_load_all_too(folder: Path) -> None:
+    (checkpoint(folder) / "config.json").write_bytes(b"{")
+    with pytest.raises(UserError, match=r"svae-rep01/config.json is damaged"):
+        load_all(folder)
+
+
 def test_other_weights_of_the_same_size_are_refused(folder: Path) -> None:
     other = folder / "checkpoints" / "svae-rep02" / "weights.safetensors"
     shutil.copy(other, checkpoint(folder) / "weights.safetensors")

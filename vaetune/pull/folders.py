@@ -56,13 +56,20 @@ def execution(source: str | os.PathLike[str], storage: str = "runs") -> Storage:
 def record(folder: Storage) -> dict[str, Any]:
     """study.json of an execution; empty where a checkpoint was pulled without it."""
     try:
-        found = json.loads(folder.read("study.json"))
+        data = folder.read("study.json")
     except FileNotFoundError:
         return {}
+    return parsed(data, f"{folder.uri}/study.json")
+
+
+def parsed(data: bytes, where: str) -> dict[str, Any]:
+    """A JSON object; raises `UserError` that says where it is damaged."""
+    try:
+        found = json.loads(data)
     except ValueError as error:
-        raise UserError(f"{folder.uri}/study.json is damaged: {error}; pull or restore it again") from error
+        raise UserError(f"{where} is damaged: {error}; pull or restore it again") from error
     if not isinstance(found, dict):
-        raise UserError(f"{folder.uri}/study.json is damaged: it holds no object; pull or restore it again")
+        raise UserError(f"{where} is damaged: it holds no object; pull or restore it again")
     return found
 
 
@@ -116,8 +123,13 @@ def _single(folder: Storage, arm: str | None) -> str:
 
 
 def _arm(folder: Storage, id: str) -> str:
-    found = json.loads(folder.read(f"checkpoints/{id}/config.json"))
-    return str(found.get("arm", "")) if isinstance(found, dict) else ""
+    return str(config_of(folder, id).get("arm", ""))
+
+
+def config_of(folder: Storage, id: str) -> dict[str, Any]:
+    """A checkpoint's config.json, not yet checked against its manifest."""
+    name = f"checkpoints/{id}/config.json"
+    return parsed(folder.read(name), f"{folder.uri}/{name}")
 
 
 def _runs(study: Storage) -> list[str]:

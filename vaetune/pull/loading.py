@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -70,10 +69,10 @@ def load_all(
     wanted = dict(where or {})
     if not folders.is_place(source) and not folders.RUN.fullmatch(str(source)):
         shelf = Shelf(_uri(tracking_uri, storage))
-        found = [(p, json.loads(shelf.read(p, "config.json"))) for p in shelf.all(str(source))]
+        found = [(p, folders.parsed(shelf.read(p, "config.json"), p.id)) for p in shelf.all(str(source))]
         return [_from_mlflow(shelf, p, **options) for p, facts in _matching(found, wanted, model_class)]
     folder = folders.execution(source, storage)
-    read = [(id, json.loads(folder.read(f"checkpoints/{id}/config.json"))) for id in folders.members(folder)]
+    read = [(id, folders.config_of(folder, id)) for id in folders.members(folder)]
     return [_from_folder(folder, id, **options) for id, facts in _matching(read, wanted, model_class)]
 
 

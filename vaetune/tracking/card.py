@@ -59,12 +59,13 @@ def card(
         "**Load.**",
         "",
         "```python",
-        "import mlflow",
+        "import mlflow, vaetune",
+        f'model = vaetune.load("{study["name"]}", arm="{arm["name"]}")  # predict, encode, decode, metrics, config',
         f'model = mlflow.pytorch.load_model("models:/{name}@champion")  # {parts[0]}: one tensor in, one out',
         "```",
         "",
         f"The tags `vaetune.{'`, `vaetune.'.join(parts)}` of this version name the parts by themselves. The folder "
-        "`checkpoint` holds the source of truth: config.json and weights.safetensors.",
+        "`checkpoint` holds the source of truth: config.json, weights.safetensors and their manifest.",
         "",
         "**Limits.** Trained to compare regularizers on these data, not for use on others: no robustness, fairness or "
         "shift was measured here. Noise and dropout are off in what is logged; the encoder gives posterior means only.",
