@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -94,3 +95,18 @@ def test_the_same_seed_has_the_same_scores_and_a_scale_changes_none() -> None:
     codes = entangled(known)
     assert scores(codes, known, seed=5) == scores(codes, known, seed=5)
     assert factor_vae(codes * 7, known, seed=5) == factor_vae(codes, known, seed=5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("represent", [ideal, entangled, noise])
+def test_mig_and_sap_are_those_of_another_implementation(represent: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Of the package disent, where it is installed; vaetune does not ask for it."""
+    pytest.importorskip("disent")
+    from disent.metrics import _mig, _sap
+
+    known = factors(1000)
+    codes = represent(known)
+    assert mig(codes, known) == pytest.approx(_mig._compute_mig(codes.T, known.T)["mig.discrete_score"], abs=1e-9)
+    matrix = _sap._compute_score_matrix(codes.T, known.T, codes.T, known.T, continuous_factors=True)
+    top = np.sort(matrix, axis=0)[::-1]
+    assert sap(codes, known) == pytest.approx((top[0] - top[1]).mean(), abs=1e-9)
