@@ -95,6 +95,6 @@ PRESETS = {
         arms=(Arm(name="ill", summary="the second to fourth trial fall ill", overrides=GAUSSIAN, space=ill),),
         comparisons=(),
         model=IllConfig(trunk=(32,), latents=8),
-        budget=Budget(trials=6, audit=6, grace=2, top_k=1, reseeds=1, max_failures=1.0, stall=6.0),
+        budget=Budget(trials=6, audit=6, grace=2, top_k=1, reseeds=1, max_failures=1.0, stall=15.0),
     ),
 }

@@ -10,7 +10,7 @@ from chain import Bench, Chain, Row
 
 from vaetune.storage import Storage
 
-REAL, KILLS, EACH = 4, 24, 6
+REAL, KILLS, EACH = 4, 18, 6
 
 
 def random_kills(bench: Bench) -> None:
