@@ -1,4 +1,7 @@
-"""A driver whose cluster is its own process, forked: many of them in the time that Ray takes to start."""
+"""A driver whose cluster is its own process, forked: many of them in the time that Ray takes to start.
+
+As a script, `alone.py STORAGE OFFSET`, one that tells libfaketime in the file OFFSET by how much the clock is off.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.load import load
 from vaetune.study.options import Options
+from vaetune.study.recorder import Entry, Recorder
 from vaetune.tracking import Tracker
 
 
@@ -106,3 +110,19 @@ def _die_with(partial: int) -> None:
         save(storage, member_id, checkpoint)
 
     checkpoints.save_partial = dying
+
+
+def _jump(offset: Path) -> None:
+    """SELECT is a day ahead, REPLICATE a day behind."""
+    begin = Recorder.begin
+
+    def jumping(self: Recorder, entry: Entry) -> None:
+        offset.write_text({"search": "+0d", "select": "+1d", "replicate": "-1d"}[entry.phase] + "\n")
+        begin(self, entry)
+
+    Recorder.begin = jumping  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    _jump(Path(sys.argv[2]))
+    Forked()(Path(sys.argv[1]), 0)

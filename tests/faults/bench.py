@@ -80,7 +80,7 @@ class Driver:
         return self.process.wait()
 
     def orphans(self, within: float = 15.0) -> list[str]:
-        """The command lines of processes that outlive the driver by more than that many seconds."""
+        """What outlives the driver by more than that many seconds: processes, by their command lines, and folders."""
         deadline = time.monotonic() + within
         while (left := self._left()) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -88,7 +88,11 @@ class Driver:
 
     def _left(self) -> list[str]:
         now = {(pid, started) for pid, (_, started, _) in processes().items()}
-        return [name[:60] for who, name in self._family.items() if who in now]
+        sessions = [
+            name.split()[-2] for name in self._family.values() if "reaper.py" in name
+        ]  # see vaetune.study.reaper
+        alive = [name[:60] for who, name in self._family.items() if who in now]
+        return alive + [folder for folder in sessions if Path(folder).exists()]
 
 
 def processes() -> dict[int, tuple[int, str, str]]:

@@ -15,19 +15,19 @@ from bench import Driver, at, differences, parts, run_of, wait_for
 from vaetune.storage import Storage
 from vaetune.tables import Tables
 
-_RUNNING = "select count(*) from runs where status = 'RUNNING' and lifecycle_stage = 'active'"
-_TWINS = """
-select coalesce(sum(n - 1), 0) from (select count(*) n from runs r
-join tags t on t.run_uuid = r.run_uuid and t.key = 'vaetune.id'
-join tags p on p.run_uuid = r.run_uuid and p.key = 'mlflow.parentRunId'
-where r.lifecycle_stage = 'active' group by t.value, p.value)
+_OURS = """
+from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'vaetune.id'
+join tags o on o.run_uuid = r.run_uuid and o.key = 'vaetune.run' and o.value = ?
+where r.lifecycle_stage = 'active'
 """
+_RUNNING = f"select count(*) {_OURS} and r.status = 'RUNNING'"
+_TWINS = f"select coalesce(sum(n - 1), 0) from (select count(*) n {_OURS} group by t.value)"
 
 
-def ask(database: Path, question: str) -> int:
+def ask(database: Path, question: str, *values: str) -> int:
     """A number out of MLflow's database."""
     with closing(sqlite3.connect(database, timeout=60)) as connection:
-        return int(connection.execute(question).fetchone()[0])
+        return int(connection.execute(question, values).fetchone()[0])
 
 
 @dataclass
@@ -52,16 +52,12 @@ class Bench:
             began = time.monotonic()
             driver = Driver(work / "undisturbed.log", *self.arguments(work / "undisturbed"), kill="+0")
             assert driver.ended() == 0, driver.log.read_text()
-            self.show(Row("none", began, "finished", seconds=time.monotonic() - began), 0, 0, self.running())
+            self.show(Row("none", began, "finished", seconds=time.monotonic() - began), 0, 0, 0)
         self.expected = at(self.expected)
 
     def arguments(self, root: Path | str, tracking: str = "") -> list[str]:
         """Tracked in one SQLite file unless `tracking` says otherwise."""
         return ["--storage", str(root), "--tracking-uri", tracking or f"sqlite:///{self.database}"]
-
-    def running(self, database: Path | None = None) -> int:
-        """MLflow runs that say that they still run."""
-        return ask(database or self.database, _RUNNING)
 
     def show(self, row: Row, lost: int, twice: int, running: int) -> None:
         """Prints a line and remembers whether it is as it should be."""
@@ -95,6 +91,10 @@ class Chain:
         log = self.bench.work / f"{self.name}-{self._drivers}.log"
         where = [*self.bench.arguments(self.root.uri, tracking), *(["--resume", run] if run else []), *more]
         return Driver(log, *where, kill=kill, environment=environment)
+
+    def running(self) -> int:
+        """This execution's MLflow runs that say that they still run."""
+        return ask(self.database, _RUNNING, run_of(self.root))
 
     def traces(self) -> set[str]:
         """What the study has written down."""
@@ -161,7 +161,7 @@ class Chain:
         row.wrong += [] if "--resume" in text and "Traceback" not in text else [f"unclear: {text[-1000:]}"]
         row.wrong += [f"took {took:.1f} s"] if took > (20 if len(numbers) == 1 else 6) else []
         row.wrong += self.gone(driver)
-        if len(numbers) == 1 and (running := self.bench.running(self.database)):
+        if len(numbers) == 1 and (running := self.running()):
             row.wrong.append(f"{running} runs left RUNNING by the signal")
 
     def end(self, driver: Driver, expected: Storage | None = None) -> None:
@@ -169,8 +169,8 @@ class Chain:
         code = self.ended(driver)
         wrong = ([f"exit code {code}: {driver.log.read_text()[-1000:]}"] if code else []) + self.gone(driver)
         lost, twice, other = differences(expected or self.bench.expected, self.run)
-        twice += ask(self.database, _TWINS)
-        running = self.bench.running(self.database)
+        twice += ask(self.database, _TWINS, run_of(self.root))
+        running = self.running()
         for row in self.rows:
             row.wrong += wrong + other
             self.bench.show(row, lost, twice, running)

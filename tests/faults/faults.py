@@ -6,6 +6,7 @@ python -m vaetune.study tests/faults/faults.py --preset micro --tracking-uri non
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -27,6 +28,8 @@ from vaetune.study import (
 
 
 def shared(trial):
+    if hasattr(trial, "storage") and "fixed_params" not in trial.storage.get_trial_system_attrs(trial._trial_id):
+        time.sleep(float(os.environ.get("FAULTS_SLOW", "0")))  # a new trial: there is time for something to happen
     return {"training.learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True)}
 
 

@@ -37,6 +37,7 @@ def killed_driver(bench: Bench) -> None:
 def raylet_and_signals(bench: Bench) -> None:
     """SIGINT, SIGTERM, SIGINT twice, and kill -9 of the raylet, which ends the driver in order."""
     chain = Chain(bench, "signals")
+    os.environ["FAULTS_SLOW"] = "1.5"
     chain.signalled("SIGINT", signal.SIGINT)
     chain.signalled("SIGTERM", signal.SIGTERM)
     chain.signalled("SIGINT, twice", signal.SIGINT, signal.SIGINT)
@@ -47,6 +48,7 @@ def raylet_and_signals(bench: Bench) -> None:
     code, text = driver.ended(), driver.log.read_text()
     row.wrong += [] if code == 2 and "raylet has died" in text and "--resume" in text else [f"{code}: {text[-1000:]}"]
     row.wrong += chain.gone(driver)
+    del os.environ["FAULTS_SLOW"]
     chain.end(chain.driver())
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import HERE, at, differences
 from chain import Bench, Chain, Row, ask
 from leaks import contents, leaks, ray_logs, ray_token, stored
 from servers import MLflow, Weed
+
+from vaetune.storage import Storage
+from vaetune.tables import Tables
 
 
 def illness(bench: Bench) -> None:
@@ -24,7 +29,7 @@ def illness(bench: Bench) -> None:
     wrong = ([f"exit code {code}: {driver.log.read_text()[-1000:]}"] if code else []) + chain.gone(driver)
     table = chain.ledger().read("ledger")
     ledger = table.drop_duplicates("trial_id").set_index("trial_id")
-    twice, running = len(table) - len(ledger), bench.running()
+    twice, running = len(table) - len(ledger), chain.running()
     members = {"search": 6, "select": 1, "replicate": 6}
     lost = sum(abs(n - (ledger["phase"] == phase).sum()) for phase, n in members.items())
     wanted = {
@@ -58,7 +63,7 @@ def disk(bench: Bench) -> None:
     """A disk that is full for a while, and one that cannot be written."""
     with small_disk(bench.work / "disk") as folder:
         chain = Chain(bench, "disk")
-        driver = chain.driver()
+        driver = chain.driver(FAULTS_SLOW="1.5")
         chain.goes_on(driver)
         row = chain.fault("a full disk, then space again")
         with (folder / "ballast").open("wb", buffering=0) as ballast:
@@ -84,24 +89,27 @@ def disk(bench: Bench) -> None:
 
 
 def clock(bench: Bench) -> None:
-    """The clock jumps a day ahead, then two back."""
-    chain, offset = Chain(bench, "clock"), bench.work / "offset"
-    offset.write_text("+0d\n")
+    """The clock jumps a day ahead, then two back. Without Ray: its servers do not start under libfaketime."""
+    folder, began = bench.work / "clock", time.monotonic()
+    for name, environment in (("still", {}), ("jumping", _faked(bench.work / "offset"))):
+        command = [sys.executable, str(HERE / "alone.py"), str(folder / name), str(bench.work / "offset")]
+        subprocess.run(command, env=os.environ | environment, check=True)
+    expected, found = (at(Storage(folder / name)) for name in ("still", "jumping"))
+    row = Row("the clock jumps a day ahead, then two back", began, "went on; without Ray")
+    row.seconds = time.monotonic() - began
+    lost, twice, row.wrong = differences(expected, found)
+    started = Tables(found).read("ledger")["started"]
+    row.wrong += [] if (started.max() - started.min()).days == 2 else ["the clock did not jump"]
+    bench.show(row, lost, twice, 0)
+
+
+def _faked(offset: Path) -> dict[str, str]:
+    """The environment of a process whose wall clock is off by what that file says."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     assert library, "needs libfaketime"
-    driver = chain.driver(
-        LD_PRELOAD=str(library),
-        FAKETIME_TIMESTAMP_FILE=str(offset),
-        FAKETIME_CACHE_DURATION="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-    )
-    chain.goes_on(driver)
-    chain.fault("the clock jumps a day ahead", "went on")
-    offset.write_text("+1d\n")
-    chain.goes_on(driver)
-    chain.fault("the clock jumps two days back", "went on")
-    offset.write_text("-1d\n")
-    chain.end(driver)
+    offset.write_text("+0d\n")
+    only = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(offset)} | only
 
 
 def servers(bench: Bench) -> None:
@@ -116,7 +124,7 @@ def servers(bench: Bench) -> None:
     tracking = f"http://vaetune:{password}@127.0.0.1:{mlflow.port}"
     try:
         chain = Chain(bench, "s3", "s3://faults/runs", mlflow.database)
-        driver = chain.driver(tracking=tracking)
+        driver = chain.driver(tracking=tracking, FAULTS_SLOW="1.5")
         chain.goes_on(driver)
         away = chain.fault("kill -9 of the MLflow server, restarted", "values kept and sent later")
         mlflow.kill()
