@@ -88,9 +88,7 @@ class Driver:
 
     def _left(self) -> list[str]:
         now = {(pid, started) for pid, (_, started, _) in processes().items()}
-        sessions = [
-            name.split()[-2] for name in self._family.values() if "reaper.py" in name
-        ]  # see vaetune.study.reaper
+        sessions = [name.split()[-2] for name in self._family.values() if "reaper.py" in name]
         alive = [name[:60] for who, name in self._family.items() if who in now]
         return alive + [folder for folder in sessions if Path(folder).exists()]
 
