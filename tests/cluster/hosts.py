@@ -45,7 +45,7 @@ for each in $ADDRESSES; do ip address add "$each" dev eth0; done
 ip link set eth0 up
 ip route add default dev eth0
 mkdir -p "$root/run/sshd" "$root/home/ubuntu/.ssh" "$root/usr/local/bin"
-python=$root/usr/local/bin/python3.11; printf '#!/bin/sh\nexec %s "$@"\n' "$PYTHON" >"$python"; chmod 755 "$python"
+python=$root/usr/local/bin/${PYTHON##*/}; printf '#!/bin/sh\nexec %s "$@"\n' "$PYTHON" >"$python"; chmod 755 "$python"
 ln -sf "$UV" "$root/usr/local/bin/uv"
 # A user of the number 0, so that the package cache of root, from which everything is installed, can be used.
 sed -i '1i ubuntu:*:0:0::/home/ubuntu:/bin/bash' "$root/etc/passwd"
@@ -112,7 +112,10 @@ class Host:
         base = Path("/mnt") / name
         base.mkdir()
         self._log = (base.parent / f"{name}.log").open("wb")
-        python, uv = Path(sys.base_prefix, "bin", "python3.11"), Path(sys.executable).with_name("uv")
+        python, uv = (
+            Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info)),
+            Path(sys.executable).with_name("uv"),
+        )
         cache = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
         told = {"UV_OFFLINE": "1", "UV_LINK_MODE": "symlink", "UV_CACHE_DIR": cache, **environment}
         # What lies on another disk than the root, or in /tmp, is not in the overlay.
