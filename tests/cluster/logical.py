@@ -44,6 +44,8 @@ FOLDER = Path(sys.argv[1])
 GPUS = {"half": 0.5, "whole": 1.0, "double": 2.0, "long": 4.0}
 TOGETHER = {"half": 4, "whole": 8, "double": 2, "long": 1}
 """Groups that fit at once: halves are held to four by their cores, which a machine has two of for them."""
+EPOCHS = 600
+"""Of the long one: far more than ten seconds, after which it is written down for the first time."""
 CORES = {"half": 2.0, "whole": 1.0, "double": 1.0, "long": 1.0}
 
 
@@ -75,8 +77,10 @@ STUDY = Study(name="s", hypothesis="h", arms=tuple(ARMS.values()), replication=R
 
 def group(arm: str, number: int) -> GroupSpec:
     configuration = Configuration(
-        model=TellingConfig(trunk=(256, 256), latents=8, kindred=arm, together=TOGETHER[arm]),
-        training=TrainingConfig(epochs=400 if arm == "long" else 2, batch_size=64),
+        model=TellingConfig(
+            trunk=(512, 512) if arm == "long" else (64,), latents=8, kindred=arm, together=TOGETHER[arm]
+        ),
+        training=TrainingConfig(epochs=EPOCHS if arm == "long" else 2, batch_size=64),
         dataset=DatasetConfig(n_validation=256),
     )
     found = members.replicates(STUDY, 0, ARMS[arm], [configuration])

@@ -46,10 +46,11 @@ def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
     assert len(given["double"]) == 4, "two GPUs a trial, none of them twice"
     assert set(out["outcomes"].values()) == {"finished"}
     # The long one began on a machine that went, and ended on the other one from its checkpoint.
+    assert "machine gone" in out["steps"]
     first, second = out["nodes"]
     assert first != second
     assert out["partials"] == sorted(out["partials"]), "it went on where it was written down"
-    assert sorted(set(out["epochs"])) == list(range(1, 401))
+    assert sorted(set(out["epochs"])) == list(range(1, 601))
     local, large = out["refused"]
     assert "--storage s3://BUCKET/runs" in local
     assert "a trial asks for 1 CPU, 5 GPU, and no machine has that" in large
