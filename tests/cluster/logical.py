@@ -126,7 +126,7 @@ def main() -> None:
         out["steps"][name] = round(time.monotonic() - started, 1)
 
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = {node.unique_id: node for node in (machines.add_node(num_cpus=4, num_gpus=4) for _ in range(2))}
+    nodes = {node.node_id: node for node in (machines.add_node(num_cpus=4, num_gpus=4) for _ in range(2))}
     machines.wait_for_nodes()
     step("up")
     out["refused"] = list(refusals(machines.address))
