@@ -217,7 +217,7 @@ def test_gpu_yaml_on_a_small_ec2(amazon: Any, s3: Any, laptop: Any, tmp_path: Pa
     assert "it goes on from its last checkpoint" in laptop.log("study")
 
     # Ten minutes are not waited for: the head's copy of the file is shortened, and its autoscaler reads it again.
-    shorter = "sed -i 's/\"idle_timeout_minutes\": 10/\"idle_timeout_minutes\": 0.05/' ~/ray_bootstrap_config.yaml"
+    shorter = 'sed -i \'s/"idle_timeout_minutes": 10/"idle_timeout_minutes": 0.05/\' ~/ray_bootstrap_config.yaml'
     laptop.run("ray", "exec", "cluster/gpu.yaml", shorter)
     alone = laptop.start(*on_one_machine(bucket, tmp_path / "alone"), log="alone", TMPDIR="/tmp")
     laptop.wait("idle, scaled down", lambda: not amazon.instances(WORKER), 240)
