@@ -104,14 +104,18 @@ class Chain:
         """It has just happened."""
         row = Row(fault, time.monotonic(), note)
         self.rows.append(row)
-        self._before = self.traces()
+        self.mark()
         return row
+
+    def mark(self) -> None:
+        """From here on, what is written shows that the study goes on."""
+        self._before = self.traces()
 
     def goes_on(self, driver: Driver, what: str = "new results") -> None:
         """Waits until the study has written something since the last fault, or the call before."""
         before = self._before
         self.until(driver, lambda: bool(self.traces() - before), what)
-        self._before = self.traces()
+        self.mark()
 
     def until(self, driver: Driver, state: Callable[[], bool], what: str) -> None:
         """`Driver.until`, with an eye on whether the study goes on."""
@@ -147,7 +151,7 @@ class Chain:
 
     def signalled(self, fault: str, *numbers: int) -> None:
         """A driver that gets signals once it has trained something."""
-        self._before = self.traces()
+        self.mark()
         driver = self.driver()
         self.goes_on(driver)
         row = self.fault(fault)
@@ -156,6 +160,7 @@ class Chain:
             time.sleep(0.2)  # two at the very same moment are one to the kernel
         code, text = driver.ended(), driver.log.read_text()
         took = time.monotonic() - row.since
+        self.mark()  # what it still put away is no recovery
         row.note = f"exit code {code} after {took:.1f} s, resumed"
         row.wrong += [] if code == 128 + numbers[-1] else [f"exit code {code}: {text[-1000:]}"]
         row.wrong += [] if "--resume" in text and "Traceback" not in text else [f"unclear: {text[-1000:]}"]

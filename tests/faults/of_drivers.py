@@ -41,11 +41,13 @@ def raylet_and_signals(bench: Bench) -> None:
     chain.signalled("SIGINT", signal.SIGINT)
     chain.signalled("SIGTERM", signal.SIGTERM)
     chain.signalled("SIGINT, twice", signal.SIGINT, signal.SIGINT)
+    chain.mark()
     driver = chain.driver()
     chain.goes_on(driver)
     row = chain.fault("kill -9 of the raylet", "ended by itself with the command to resume, resumed")
     os.kill(below(driver, "/raylet/raylet "), signal.SIGKILL)
     code, text = driver.ended(), driver.log.read_text()
+    chain.mark()
     row.wrong += [] if code == 2 and "raylet has died" in text and "--resume" in text else [f"{code}: {text[-1000:]}"]
     row.wrong += chain.gone(driver)
     del os.environ["FAULTS_SLOW"]
