@@ -49,13 +49,13 @@ class Server:
 
 
 class MLflow(Server):
-    """`mlflow server` on a SQLite file in a folder, artifacts beside it."""
+    """`mlflow server` on a SQLite file in a folder, artifacts beside the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.port, self.database = free_port(), folder / "mlflow.db"
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
-        command += ["--artifacts-destination", str(folder / "artifacts")]
+        command += ["--artifacts-destination", str(folder.parent / "mlartifacts")]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         super().__init__(folder / "server.log", command, f"http://127.0.0.1:{self.port}/health", **quiet)
 

@@ -17,6 +17,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from vaetune.errors import UserError
+from vaetune.study import tuning
 from vaetune.study.members import GroupSpec
 from vaetune.study.patience import GaveUp
 from vaetune.study.tuning import Row, _Callback, _Guard, _Scheduler, _Searcher, _Stopper
@@ -127,6 +128,16 @@ def test_in_a_silence_the_storage_is_probed(monkeypatch: pytest.MonkeyPatch) -> 
             deliver(guard)
         guard.look(True)
     assert probes == [26.0, 42.0]
+
+
+def test_tune_knows_no_keys_beyond_those_kept_from_it() -> None:
+    from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+
+    assert not {
+        name
+        for name in ENV_VARS_TO_PROPAGATE - tuning._SECRETS
+        if any(word in name for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
+    }
 
 
 def test_after_an_error_of_the_user_s_everything_stops_and_nobody_is_asked() -> None:

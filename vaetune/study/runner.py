@@ -30,7 +30,7 @@ from vaetune.study.load import Loaded
 from vaetune.study.options import PHASES, Options
 from vaetune.tracking import address
 
-AT_ONCE = 3.0
+AT_ONCE = 1.0
 """Seconds that a driver takes at most to end after a second signal."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ray import tune
 from ray.exceptions import RayActorError
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -26,6 +27,10 @@ from vaetune.study.trainable import GroupTrainable
 
 SILENCE = 15.0
 """Seconds without a result after which the storage is probed: workers that wait for it have no way to say so."""
+
+# Tune copies these from the driver's environment into its workers', by way of what Ray writes into its logs. Workers
+# have an environment of their own, which has to hold them for EVALUATE anyway.
+_SECRETS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -73,6 +78,7 @@ def run(
     worker starts within `limit` seconds.
     """
     guard = _Guard(phase, interrupted, learn, limit, data["storage"].probe, say)
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(_SECRETS)
     # Tune reads its own results back when it is done, and warns that there are none: its loggers are off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     # A lost worker is a line of ours, not a traceback; of one that is not tried again the ledger has the reason.
