@@ -33,18 +33,12 @@ from vaetune.study import (
     Study,
     TrainingConfig,
 )
+from vaetune.study.ranges import both, choice, log
 
 
 def shared(epochs: tuple[int, ...], rates: tuple[float, float]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-        }
-
-    return space
+    return both(log("training.learning_rate", *rates), choice("training.epochs", epochs))
 
 
 def discriminator(trial: Any) -> Mapping[str, Any]:

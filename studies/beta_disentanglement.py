@@ -13,9 +13,7 @@ nothing. Measured with the smoke preset only (6 epochs on 200 images, which lear
 cent and a verdict of undecided. The larger presets have been planned, not run.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from vaetune.models.configs import NETWORKS, Convolutions, VAEConfig
 from vaetune.study import (
@@ -29,18 +27,12 @@ from vaetune.study import (
     Study,
     TrainingConfig,
 )
+from vaetune.study.ranges import both, choice, log
 
 
 def shared(epochs: tuple[int, ...], rates: tuple[float, float]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-        }
-
-    return space
+    return both(log("training.learning_rate", *rates), choice("training.epochs", epochs))
 
 
 def arm(beta: int, latents: int) -> Arm:

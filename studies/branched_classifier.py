@@ -18,18 +18,12 @@ from typing import Any
 
 from vaetune.models.configs import NETWORKS, BranchedVAEConfig
 from vaetune.study import Arm, Budget, Comparison, DatasetConfig, Replication, Space, Study
+from vaetune.study.ranges import both, choice, log
 
 
 def shared(epochs: tuple[int, ...]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-        }
-
-    return space
+    return both(log("training.learning_rate", 3e-4, 1e-2), choice("training.epochs", epochs))
 
 
 def reconstruction(trial: Any) -> Mapping[str, Any]:
@@ -37,7 +31,7 @@ def reconstruction(trial: Any) -> Mapping[str, Any]:
     return {"model.reconstruction": trial.suggest_float("reconstruction", 1e-4, 1e-1, log=True)}
 
 
-def both(trial: Any) -> Mapping[str, Any]:
+def weights(trial: Any) -> Mapping[str, Any]:
     """The same weight for −log p(x|z) and, times a searched factor, for the KL."""
     found = dict(reconstruction(trial))
     factor = trial.suggest_float("beta_over_reconstruction", 0.1, 10.0, log=True)
@@ -56,7 +50,7 @@ ARMS = (
         overrides={"model.beta": 0.0},
         space=reconstruction,
     ),
-    Arm(name="branched", summary="with reconstruction and KL: a whole VAE beside the branch", space=both),
+    Arm(name="branched", summary="with reconstruction and KL: a whole VAE beside the branch", space=weights),
 )
 
 DEFAULT = Study(

@@ -22,18 +22,12 @@ from typing import Any
 from vaetune.config import to_json
 from vaetune.models.configs import NETWORKS, CVAEConfig, VAEConfig
 from vaetune.study import Arm, Budget, Comparison, DatasetConfig, Objective, Replication, Space, Study
+from vaetune.study.ranges import both, choice, log
 
 
 def shared(epochs: tuple[int, ...]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-        }
-
-    return space
+    return both(log("training.learning_rate", 3e-4, 1e-2), choice("training.epochs", epochs))
 
 
 def sigma(trial: Any) -> Mapping[str, Any]:

@@ -30,16 +30,12 @@ from vaetune.study import (
     SupervisedVAEConfig,
     TrainingConfig,
 )
+from vaetune.study.ranges import both, log
 
 
 def shared(epochs: int, rates: tuple[float, float]) -> Space:
     """What every arm searches: the learning rate. Everything else is the network's published recipe."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        rate = trial.suggest_float("learning_rate", *rates, log=True)
-        return {"training.learning_rate": rate, "training.epochs": epochs}
-
-    return space
+    return both(log("training.learning_rate", *rates), lambda trial: {"training.epochs": epochs})
 
 
 def beta(trial: Any) -> Mapping[str, Any]:

@@ -16,9 +16,7 @@ Expected: the variational layer beats the plain network by a point or two on few
 deterministic penalty or another regularizer also gives is the question. See the README for what was found.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from vaetune.study import (
     Arm,
@@ -33,42 +31,20 @@ from vaetune.study import (
     TrainingConfig,
 )
 from vaetune.study.axes import cross
+from vaetune.study.ranges import both, choice, log, uniform
 
 
 def shared(epochs: tuple[int, ...], batches: tuple[int, ...], rates: tuple[float, float]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-            "training.batch_size": trial.suggest_categorical("batch_size", batches),
-        }
-
-    return space
+    return both(
+        log("training.learning_rate", *rates),
+        choice("training.epochs", epochs),
+        choice("training.batch_size", batches),
+    )
 
 
-def log(path: str, low: float, high: float) -> Space:
-    """One positive number, drawn log-uniformly."""
-    return lambda trial: {path: trial.suggest_float(path.rpartition(".")[2], low, high, log=True)}
-
-
-def uniform(path: str, low: float, high: float) -> Space:
-    """One number, drawn uniformly."""
-    return lambda trial: {path: trial.suggest_float(path.rpartition(".")[2], low, high)}
-
-
-def both(*spaces: Space) -> Space:
-    """The union of spaces over different paths."""
-    return lambda trial: {path: value for space in spaces for path, value in space(trial).items()}
-
-
-def warmup(trial: Any) -> Mapping[str, Any]:
-    """Offered to every arm with a penalty on the latent."""
-    return {"training.penalty_warmup": trial.suggest_categorical("penalty_warmup", (0, 2))}
-
-
-BETA = both(log("model.beta", 1e-5, 1.0), warmup)
+# Warm-up is offered to every arm with a penalty on the latent.
+BETA = both(log("model.beta", 1e-5, 1.0), choice("training.penalty_warmup", (0, 2)))
 SIGMA = log("model.sigma", 0.03, 3.0)
 
 ARMS = (

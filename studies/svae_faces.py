@@ -30,19 +30,12 @@ from vaetune.study import (
     SupervisedVAEConfig,
     TrainingConfig,
 )
+from vaetune.study.ranges import both, choice, log
 
 
 def shared(epochs: tuple[int, ...], rates: tuple[float, float]) -> Space:
     """What every arm searches, over the identical ranges."""
-
-    def space(trial: Any) -> Mapping[str, Any]:
-        return {
-            "training.learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
-            "training.epochs": trial.suggest_categorical("epochs", epochs),
-            "model.beta": trial.suggest_float("beta", 1e-4, 1e-1, log=True),
-        }
-
-    return space
+    return both(log("training.learning_rate", *rates), choice("training.epochs", epochs), log("model.beta", 1e-4, 1e-1))
 
 
 def reconstruction(trial: Any) -> Mapping[str, Any]:
