@@ -335,3 +335,8 @@ def test_the_module_runs_as_a_script(here: Path, argument: bytes, message: bytes
         [sys.executable, "-m", "vaetune.study", argument], cwd=here, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", message)
+
+
+def test_submitting_to_what_is_no_dashboard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["regularizer_ablation", "--submit", "127.0.0.1:8265"]) == 2
+    assert "--submit 127.0.0.1:8265: give a Ray dashboard's address" in capsys.readouterr().err

@@ -133,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
 def _submit(arguments: argparse.Namespace, argv: Sequence[str], study: Path) -> int:
     if arguments.address:
         raise UserError("--submit and --address: give one; the job itself connects to its cluster")
+    if not arguments.submit.startswith(("http://", "https://")):
+        raise UserError(f"--submit {arguments.submit}: give a Ray dashboard's address, such as http://127.0.0.1:8265")
     from vaetune.study import cluster
     from vaetune.study.submit import submit
 
