@@ -76,7 +76,7 @@ def disk(bench: Bench) -> None:
         (folder / "ballast").unlink()
         chain.ended(driver)
         said = driver.log.read_text().count("; trying again")
-        row.note = f"waited and went on; said {said} times"
+        row.note = f"waited and went on; complaints: {said}"
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         row, before = chain.fault("a read-only result folder"), time.monotonic()
         second = chain.driver()
@@ -142,7 +142,7 @@ def servers(bench: Bench) -> None:
         away.seconds = time.monotonic() - away.since
         chain.ended(driver)
         text = driver.log.read_text()
-        row.note = f"waited and went on; said {text.count('; trying again')} times"
+        row.note = f"waited and went on; complaints: {text.count('; trying again')}"
         chain.end(driver)
         row = Row("secrets in what that study left behind", time.monotonic(), "none")
         left = {"results in S3": stored(chain.root), "MLflow's files": contents(bench.work / "mlartifacts")}

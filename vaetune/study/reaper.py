@@ -21,6 +21,11 @@ from pathlib import Path
 GRACE = 3.0
 """Seconds that processes get to end by themselves."""
 
+LIMIT = 60.0
+"""Seconds after which what is still there is left there."""
+
+_LEFT = "left"
+
 
 @contextmanager
 def reaped(folder: Path) -> Iterator[None]:
@@ -33,8 +38,11 @@ def reaped(folder: Path) -> Iterator[None]:
         return
     command = [sys.executable, "-I", "-S", __file__, str(folder), str(os.getpid())]
     # In a session of its own, so that a Ctrl-C spares it; its input ends when this process closes it, or dies.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
-        yield
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True) as reaper:
+        try:
+            yield
+        finally:
+            reaper.communicate(_LEFT)
 
 
 def _holders(folder: str, but: int) -> list[int]:
@@ -49,16 +57,17 @@ def _holders(folder: str, but: int) -> list[int]:
 
 
 def _reap(folder: str, driver: int) -> None:
-    sys.stdin.read()
-    deadline = time.monotonic() + GRACE
-    while holders := _holders(folder, driver):
-        if time.monotonic() >= deadline:
+    died, ended = sys.stdin.read() != _LEFT, time.monotonic()
+    while (holders := _holders(folder, driver)) or (died and os.path.exists(folder)):
+        if not holders:  # again, where one of them wrote a last file meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+        elif time.monotonic() - ended >= GRACE:
             for pid in holders:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        if time.monotonic() - ended >= LIMIT:
+            break
         time.sleep(0.1)
-    if os.getppid() != driver:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
