@@ -24,14 +24,12 @@ GRACE = 3.0
 LIMIT = 60.0
 """Seconds after which what is still there is left there."""
 
-_LEFT = "left"
-
 
 @contextmanager
 def reaped(folder: Path) -> Iterator[None]:
     """Once the block ends, or this process dies in it, whoever else has a file in `folder` open is killed.
 
-    After a death the folder is removed too. Works by /proc; on systems without it nothing is done.
+    Then the folder is removed. Works by /proc; on systems without it nothing is done.
     """
     if not os.path.isdir("/proc/self/fd"):
         yield
@@ -42,7 +40,7 @@ def reaped(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            reaper.communicate(_LEFT)
+            reaper.communicate()
 
 
 def _holders(folder: str, but: int) -> list[int]:
@@ -57,8 +55,9 @@ def _holders(folder: str, but: int) -> list[int]:
 
 
 def _reap(folder: str, driver: int) -> None:
-    died, ended = sys.stdin.read() != _LEFT, time.monotonic()
-    while (holders := _holders(folder, driver)) or (died and os.path.exists(folder)):
+    sys.stdin.read()
+    ended = time.monotonic()
+    while (holders := _holders(folder, driver)) or os.path.exists(folder):
         if not holders:  # again, where one of them wrote a last file meanwhile
             shutil.rmtree(folder, ignore_errors=True)
         elif time.monotonic() - ended >= GRACE:
