@@ -20,9 +20,9 @@ study: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
-# Whole studies and real servers, one after the other: they use both cores as it is.
+# Whole studies and real servers. Two at a time: much of what they take is waiting for Ray and MLflow to start.
 slow: setup
-	$(BIN)/python -m pytest -m slow --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --durations=10 $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
