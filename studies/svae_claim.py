@@ -17,7 +17,7 @@ them and not in the other; shares of the effect are not claimed to add up. Nothi
     python -m vaetune.study svae_claim                           60,000 digits, for GPUs (needs MNIST)
     python -m vaetune.study svae_claim --dataset fashion_mnist   the other set of the claim, for GPUs
     python -m vaetune.study svae_claim --preset few              fashion_mini, an hour or two on 2 cores
-    python -m vaetune.study svae_claim --preset smoke            three arms on 200 images: does everything work?
+    python -m vaetune.study svae_claim --preset smoke            three arms on 200 images, minutes: does it work?
 
 Where this departs from the original: images stay 28x28 and the first convolution pads by 3, which is the same as
 padding them to 32x32; the deterministic features come from a fully connected layer, not from a 1x1 convolution; "best"
