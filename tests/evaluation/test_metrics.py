@@ -124,6 +124,16 @@ def test_ece_of_the_definition(problem: tuple[Tensor, Tensor]) -> None:
     assert expected > 0.1  # the logits are too sure: an ECE that always said 0 would fail
 
 
+@pytest.mark.parametrize("scale", [0.01, 0.3, 1.0, 3.0, 40.0])
+def test_ece_is_that_of_torchmetrics(scale: float) -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    logits, y = random_problem(12, scale=scale)
+    probabilities = logits.double().softmax(-1)
+    expected = multiclass_calibration_error(probabilities, y, num_classes=CLASSES, n_bins=15, norm="l1")
+    assert metrics.ece(probabilities, y) == expected > 0
+
+
 def test_ece_does_not_take_rounded_probabilities_for_logits() -> None:
     above = one_hot(IDEAL)
     above[0, 0] = 1.0000001
