@@ -87,8 +87,8 @@ def enter() -> None:
     for file, stands_in in (("resolv.conf", "/dev/null"), ("hosts", "/mnt/hosts")):
         _run("mount", "--bind", stands_in, f"/etc/{file}")
     _run("ip", "link", "set", "lo", "up")
-    # With an address of its own: a bridge without one takes a port's, and another once that machine loses power, and then
-    # every machine talks to nobody for as long as it remembers the old one.
+    # With an address of its own: a bridge without one takes a port's, and another once that machine loses power, and
+    # then every machine talks to nobody for as long as it remembers the old one.
     _run("ip", "link", "add", "switch", "address", "02:00:00:00:00:01", "type", "bridge")
     for address in (f"{GATEWAY}/16", f"{METADATA}/32", f"{ONPREM}/24"):
         _run("ip", "address", "add", address, "dev", "switch")
