@@ -49,7 +49,7 @@ def axis_blocks(found: Evidence, by_arm: pd.DataFrame, verdicts: Sequence[Verdic
         columns
         | {
             endpoint.column: of("error", endpoint.value),
-            "95 % interval": lambda r: endpoint.interval(r["low"], r["high"]),
+            "95 % interval": lambda r: f"{endpoint.value(r['low'])} to {endpoint.value(r['high'])}",
         },
     )
     return [

@@ -134,12 +134,14 @@ def _sampling(found: Evidence) -> list[Table]:
         "p": of("p", p_value),
         "p, Benjamini–Hochberg": of("p_adjusted", p_value),
     }
+    passes = "1 noisy pass" if samples == "1" else f"{samples} noisy passes averaged"
     note = (
-        f"Test error with the probabilities of {samples} noisy passes averaged, minus that of one pass at the "
+        f"Test error with the probabilities of {passes}, minus that of one pass at the "
         "posterior mean; arms without noise at test time have no such difference. Exploratory; by t over replicates, "
         "conditional on the test set."
     )
-    return [Table("sampling", f"What averaging {samples} samples changes", table, shown, note)]
+    title = "What one noisy sample changes" if samples == "1" else f"What averaging {samples} samples changes"
+    return [Table("sampling", title, table, shown, note)]
 
 
 def _exploratory(found: Evidence) -> list[Table]:
