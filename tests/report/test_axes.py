@@ -55,6 +55,9 @@ def test_the_curves_have_the_arms_numbers(blocks: list[Any]) -> None:
     assert list(lines["b"].x) == [100, 1000]
     assert lines["b"].y == pytest.approx([40, 20], abs=1.5)
     assert figure.figure.layout.xaxis.type == "log"
+    span = figure.table.columns["95 % interval"](figure.table.frame.iloc[0])
+    assert "+" not in span
+    assert float(span.split(" to ")[0]) < 40 < float(span.split(" to ")[1])
     parting = next(block for block in blocks if isinstance(block, Table))
     assert list(parting.frame["verdict"])[1] == "better"
     assert parting.frame["difference"].iloc[1] == pytest.approx(-0.1, abs=0.02)
