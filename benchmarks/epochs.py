@@ -74,13 +74,14 @@ def _case(
         loops.loop("PyTorch example's loop", network(), loops.Pictures(data), batch, rate),
         loops.loop("TensorDataset + DataLoader", network(), loops.tensors(data), batch, rate),
     ]
-    others: dict[str, Callable[[ModuleType], Route]] = {
-        "lightning": lambda m: m.trainer("Lightning Trainer", network(), loops.tensors(data), batch, rate)
-    }
+    others: list[tuple[str, Callable[[ModuleType], Route]]] = [
+        ("lightning", lambda m: m.trainer("Lightning Trainer", network(), loops.Pictures(data), batch, rate)),
+        ("lightning", lambda m: m.trainer("… TensorDataset", network(), loops.tensors(data), batch, rate)),
+    ]
     if pythae:
-        others["pythae"] = lambda m: m.trainer("pythae BaseTrainer", weights, data, batch, rate)
+        others.append(("pythae", lambda m: m.trainer("pythae BaseTrainer", weights, data, batch, rate)))
     absent = []
-    for package, make in others.items():
+    for package, make in others:
         try:
             routes.append(make(import_module(f"benchmarks.with_{package}")))
         except ModuleNotFoundError as error:

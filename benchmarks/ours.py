@@ -45,8 +45,8 @@ def epoch(group: Group) -> float:
 
 
 def route(name: str, groups: Sequence[Group]) -> Route:
-    """One epoch of every group, one after the other, with the arithmetic that vaetune chooses on this CPU."""
-    return Route(name, lambda: sum(map(epoch, groups)) / len(groups), routes.configure()["matmul"])
+    """One epoch of every group, one after the other, computed as vaetune's workers compute on this CPU."""
+    return Route(name, lambda: sum(map(epoch, groups)) / len(groups), routes.configure)
 
 
 def _seeds(number: int) -> Seeds:

@@ -1,11 +1,14 @@
-"""Routes timed in turns, A B A B, in one process: what else the machine does falls on all of them alike."""
+"""Routes timed in turns, A B A B, each in a process of its own: what else the machine does falls on all alike."""
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -18,34 +21,67 @@ Rows = list[dict[str, Any]]
 class Route:
     """One way to do a piece of work. `epoch` does it once and returns its mean loss in nats per example.
 
-    `precision` is what `torch.set_float32_matmul_precision` is set to while it runs.
+    `prepare` is called first in the route's process: what it sets there, of torch or of the memory, is the route's own.
     """
 
     name: str
     epoch: Callable[[], float]
-    precision: str = "highest"
+    prepare: Callable[[], object] = lambda: None
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
-    def run(self) -> tuple[float, float]:
-        """One epoch; its CPU seconds (of all threads of this process) and wall seconds."""
-        torch.set_float32_matmul_precision(self.precision)
-        cpu, wall = time.process_time(), time.perf_counter()
-        self.losses.append(self.epoch())
-        return time.process_time() - cpu, time.perf_counter() - wall
-
 
 def alternate(routes: Sequence[Route], rounds: int) -> None:
     """Every route once to warm up, then `rounds` times each, in turns; the same global random numbers each time."""
+    with ExitStack() as stack:
+        turns = [stack.enter_context(_Turns(route)) for route in routes]
+        for route, turn in zip(routes, turns, strict=True):
+            route.losses.append(turn.take()[2])
+        for _ in range(rounds):
+            for route, turn in zip(routes, turns, strict=True):
+                cpu, wall, loss = turn.take()
+                route.cpu.append(cpu)
+                route.wall.append(wall)
+                route.losses.append(loss)
+
+
+class _Turns:
+    """A route's process: a fork, so that it begins with all that was made here, and nothing of another's."""
+
+    def __init__(self, route: Route) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, self._there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(route, self._there), daemon=True)
+
+    def __enter__(self) -> _Turns:
+        self._process.start()
+        self._there.close()  # so that this end hears when the process ends
+        return self
+
+    def take(self) -> tuple[float, float, float]:
+        """One epoch: CPU seconds of all threads, wall seconds, loss."""
+        self._pipe.send(True)
+        try:
+            taken: tuple[float, float, float] = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(f"a route ended with {self._process.exitcode}: its traceback is above") from None
+        return taken
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(route: Route, pipe: Connection) -> None:
     torch.manual_seed(0)
-    for route in routes:
-        route.run()
-    for _ in range(rounds):
-        for route in routes:
-            cpu, wall = route.run()
-            route.cpu.append(cpu)
-            route.wall.append(wall)
+    route.prepare()
+    while pipe.recv():
+        cpu, wall = time.process_time(), time.perf_counter()
+        loss = route.epoch()
+        pipe.send((time.process_time() - cpu, time.perf_counter() - wall, loss))
 
 
 def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +33,28 @@ def few() -> Images:
     return Images(development.images[:512], development.labels[:512])
 
 
-def test_routes_take_turns() -> None:
-    turns: list[str] = []
-    routes = [Route(name, lambda name=name: float(turns.append(name) or 1)) for name in "AB"]  # type: ignore[misc]
+def test_routes_take_turns_in_processes_of_their_own(tmp_path: Path) -> None:
+    log = tmp_path / "turns"
+
+    def epoch(name: str) -> float:
+        with log.open("a") as file:
+            file.write(name)
+        return float(os.getpid())
+
+    routes = [Route(name, partial(epoch, name)) for name in "AB"]
     alternate(routes, 2)
-    assert "".join(turns) == "ABABAB"  # the first of each is to warm up
+    assert log.read_text() == "ABABAB"  # the first of each is to warm up
     assert [len(route.cpu) for route in routes] == [2, 2]
+    processes = [{*route.losses} for route in routes]
+    assert [len(one) for one in processes] == [1, 1]
+    assert not processes[0] & processes[1]
+    assert os.getpid() not in processes[0] | processes[1]
+
+
+def test_a_route_that_dies_is_not_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="ended with 1: its traceback is above"):
+        alternate([Route("broken", lambda: 1 / 0)], 1)
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_a_route_that_does_other_work_is_void() -> None:
