@@ -29,8 +29,8 @@ def roofline(data: Images, rounds: int) -> Rows:
     shapes = [(m.weight.shape[-2], m.weight.shape[-1]) for m in group.model.modules() if isinstance(m, Linear)]
     products = [work for i, shape in enumerate(shapes) for work in _products(batch, *shape, first=i == 0)]
     operations = sum((4 if i == 0 else 6) * batch * math.prod(shape) for i, shape in enumerate(shapes))
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    best = [lambda: torch.mm(a, b)] * round(steps * operations / (2 * 1024**3))
+    a, b = torch.randn(512, 512), torch.randn(512, 512)
+    best = [lambda: torch.mm(a, b)] * round(steps * operations / (2 * 512**3))
     adam = _adam([p.detach()[0].clone() for p in group.model.parameters()])
     epoch = ours.route("vaetune", [group])
     floors = [
