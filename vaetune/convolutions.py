@@ -50,9 +50,6 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 4:
             return self._convolved(x, self.weight, self.bias)
-        if len(self.weight) == 1:  # as below, without copies
-            alone = (tensor.squeeze(0) for tensor in (x, self.weight, self.bias))
-            return self._convolved(*alone).unsqueeze(0)
         members = zip(x.unbind(0), self.weight.unbind(0), self.bias.unbind(0), strict=True)
         return torch.stack([self._convolved(*member) for member in members])
 
