@@ -29,7 +29,8 @@ from vaetune.study import (
 
 def shared(trial):
     if hasattr(trial, "storage") and "fixed_params" not in trial.storage.get_trial_system_attrs(trial._trial_id):
-        time.sleep(float(os.environ.get("FAULTS_SLOW", "0")))  # a new trial: there is time for something to happen
+        if slow := os.environ.get("FAULTS_SLOW"):  # a new trial: there is time for something to happen
+            time.sleep(float(slow))
     return {"training.learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True)}
 
 
