@@ -14,7 +14,6 @@ from vaetune.config import TrainingConfig
 from vaetune.datasets.base import Images
 from vaetune.models.configs import VAEConfig
 from vaetune.networks import Linear
-from vaetune.training import routes
 
 
 def roofline(data: Images, rounds: int) -> Rows:
@@ -56,7 +55,7 @@ Work = Callable[[], object]
 
 def _floor(name: str, work: Sequence[Work]) -> Route:
     """A route that does this work and nothing else; its loss says nothing."""
-    return Route(name, lambda: float(len([one() for one in work])), routes.configure)
+    return Route(name, lambda: float(len([one() for one in work])), ours.configured)
 
 
 def _products(batch: int, inputs: int, outputs: int, first: bool) -> list[Work]:

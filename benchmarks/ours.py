@@ -46,7 +46,13 @@ def epoch(group: Group) -> float:
 
 def route(name: str, groups: Sequence[Group]) -> Route:
     """One epoch of every group, one after the other, computed as vaetune's workers compute on this CPU."""
-    return Route(name, lambda: sum(map(epoch, groups)) / len(groups), routes.configure)
+    return Route(name, lambda: sum(map(epoch, groups)) / len(groups), configured)
+
+
+def configured() -> None:
+    """Computes as workers do from here on, in this process too where it is a fork of one that did."""
+    routes.configure.cache_clear()
+    routes.configure()
 
 
 def _seeds(number: int) -> Seeds:

@@ -77,6 +77,7 @@ class _Turns:
 
 def _serve(route: Route, pipe: Connection) -> None:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # OpenMP's other threads do not survive a fork
     torch.set_float32_matmul_precision("highest")  # torch's default, whatever was tried out here before
     route.prepare()
     while pipe.recv():

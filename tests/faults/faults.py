@@ -1,6 +1,6 @@
 """A study to break: two small arms (the default), and a preset in which trials raise, diverge or hang.
 
-python -m vaetune.study tests/faults/faults.py --preset micro --tracking-uri none
+python -m vaetune.study tests/faults/faults.py --tracking-uri none
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ from vaetune.study import (
 )
 
 
+def _replayed(trial):
+    return "fixed_params" in trial.storage.get_trial_system_attrs(trial._trial_id)
+
+
 def shared(trial):
-    if hasattr(trial, "storage") and "fixed_params" not in trial.storage.get_trial_system_attrs(trial._trial_id):
-        if slow := os.environ.get("FAULTS_SLOW"):  # a new trial: there is time for something to happen
-            time.sleep(float(slow))
+    slow = os.environ.get("FAULTS_SLOW")  # a new trial takes so long: there is time for something to happen
+    if slow and hasattr(trial, "storage") and not _replayed(trial):
+        time.sleep(float(slow))
     return {"training.learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True)}
 
 
