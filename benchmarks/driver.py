@@ -11,12 +11,14 @@ import numpy as np
 import ray
 
 from benchmarks.timing import Rows
+from studies.regularizer_ablation import PRESETS
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.models.configs import SupervisedVAEConfig
 from vaetune.seeding import derive
 from vaetune.storage import Storage
 from vaetune.study import Resources, cluster, tuning
 from vaetune.study.members import GroupSpec
+from vaetune.study.pool import Pool
 from vaetune.study.tuning import Row
 from vaetune.training.seeds import Member, Seeds
 
@@ -66,20 +68,19 @@ def throughput(sizes: Sequence[int]) -> Rows:
     images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
     labels = np.arange(64) % 4
     rows: Rows = []
-    request = {"CPU": 1.0, "GPU": 0.0}
-    with cluster.connected(None, request) as slots:
+    with cluster.connected(None, PRESETS["smoke"]) as slots:  # whose trials ask for one CPU
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="vaetune-bench-") as folder:
                 data = {
-                    "images": images,
-                    "labels": labels,
+                    "pool": Pool(images, labels),
                     "classes": 4,
                     "storage": Storage(folder),
                     "refit": False,
                     "stall": 600.0,
+                    "driver": None,
                 }
                 phase = Trivial(size)
-                tuning.run(phase, data, Resources(), slots, lambda: False)
+                tuning.run(phase, data, lambda arm: Resources(), slots, lambda: False)
             (wall0, cpu0), (wall1, cpu1) = phase.arrived[9], phase.arrived[-1]
             counted = len(phase.arrived) - 10
             intervals = np.diff([wall for wall, _ in phase.arrived[9:]])
