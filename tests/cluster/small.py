@@ -16,7 +16,7 @@ STUDY = Study(
     ),
     dataset=DatasetConfig(name="fashion_mini", n_train=3000, n_validation=1000),
     model=SupervisedVAEConfig(trunk=(256, 256), latents=32),
-    training=TrainingConfig(epochs=40, batch_size=64),
+    training=TrainingConfig(epochs=60, batch_size=64),
     space=rate,
     budget=Budget(trials=2, audit=2, grace=30, top_k=1, reseeds=1),
     replication=Replication(n=2),

@@ -151,11 +151,8 @@ def run_study(*arguments: str) -> tuple[str, ...]:
 
 
 def loses_a_machine(laptop: Any, bucket: Bucket, study: subprocess.Popen[str], lose: Callable[[], None]) -> None:
-    """Takes a machine away once checkpoints are there; trials go on from them and lose little.
-
-    Four are trained at a time, so that one of any three is on that machine where there are two.
-    """
-    laptop.wait("first checkpoints", lambda: len(bucket.partials()) > 2, 240, study)
+    """Takes a machine away once checkpoints are there; trials go on from them and lose little."""
+    laptop.wait("first checkpoints", bucket.partials, 240, study)
     kept = bucket.partials()
     lose()
     laptop.step("machine taken away")
