@@ -17,6 +17,7 @@ from typing import Any
 import hosts
 import pandas as pd
 import pytest
+from pyarrow import compute, parquet
 
 pytestmark = [
     pytest.mark.cluster,
@@ -293,12 +294,11 @@ def on_one_machine(bucket: Bucket, folder: Path) -> tuple[str, ...]:
         subprocess.run(["rm", "-rf", str(execution / "tables" / name)], check=True)
     subprocess.run(f"rm -rf {execution}/report {execution}/checkpoints/*-rep*", shell=True, check=True)
     for part in (execution / "tables/ledger").iterdir():
-        rows = pd.read_parquet(part)
-        if "replicate" in {*rows["phase"]}:
-            kept = rows[rows["phase"] != "replicate"]
-            part.unlink()
-            if len(kept):
-                kept.to_parquet(part)
+        rows = parquet.read_table(part, partitioning=None)
+        kept = rows.filter(compute.field("phase") != "replicate")
+        part.unlink()
+        if len(kept):
+            parquet.write_table(kept, part)
     return run_study(STUDY, "--storage", str(folder), "--resume", run)
 
 
