@@ -91,15 +91,14 @@ def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:
 
     Medians are divided by its median, and the least by its least, which other processes disturb less.
 
-    A row is void where the loss of the route's last epoch differs from the reference's by more than `tolerance`
-    (relative): then it did other work. Order and noise differ between routes, so equality is not asked; the first
-    epochs differ most, by several per cent between two seeds of one route.
+    A row is void where the route's loss, averaged over all its epochs, differs from the reference's by more than
+    `tolerance` (relative): then it did other work. Order and noise differ between routes, so equality is not asked.
     """
     cpu = statistics.median(routes[0].cpu)
-    loss = routes[0].losses[-1]
+    loss = statistics.fmean(routes[0].losses)
     out: Rows = []
     for route in routes:
-        own = route.losses[-1]
+        own = statistics.fmean(route.losses)
         off = abs(own - loss) / abs(loss)
         out.append(
             {

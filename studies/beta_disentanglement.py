@@ -6,11 +6,11 @@ them is a mean over images, so inference is by t over replicates. Search looks a
 
     python -m vaetune.study beta_disentanglement                    shapes at 64x64, hours: for GPUs
     python -m vaetune.study beta_disentanglement --preset cpu       2,000 shapes, some 15 minutes on 2 cores
-    python -m vaetune.study beta_disentanglement --preset smoke     200 shapes, a minute or so: does everything work?
+    python -m vaetune.study beta_disentanglement --preset smoke     200 shapes, below a minute: does everything work?
 
 Expected: at a moderate β more of the gap than at 1, at a large one less again, for latents that collapse disentangle
 nothing. Measured with the smoke preset only (6 epochs on 200 images, which learn next to nothing): gaps of a few per
-cent and a verdict of undecided; 80 s on one core. The larger presets have been planned, not run.
+cent and a verdict of undecided; 43 s on 2 cores. The larger presets have been planned, not run.
 """
 
 from dataclasses import replace

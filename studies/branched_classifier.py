@@ -5,7 +5,7 @@ the losses differ, so the number of parameters does not. `plain` trains the bran
 reconstruction without its KL, `branched` both.
 
     python -m vaetune.study branched_classifier                    fashion_mini, some 15 minutes on 2 cores
-    python -m vaetune.study branched_classifier --preset smoke     digits, 51 s on one core: does everything work?
+    python -m vaetune.study branched_classifier --preset smoke     digits, 28 s on 2 cores: does everything work?
     python -m vaetune.study branched_classifier --preset mnist     convolutions on 5,000 images of MNIST, for GPUs
 
 Expected: a small gain at few images at best, since nothing pulls class information into the features that the pixels

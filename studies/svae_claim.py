@@ -23,7 +23,7 @@ Where this departs from the original: images stay 28x28 and the first convolutio
 padding them to 32x32; the deterministic features come from a fully connected layer, not from a 1x1 convolution; "best"
 and "stops" follow the validation NLL, not the accuracy; `--preset few` has rates ten times as high, for its epochs have
 a twelfth of the steps. Not yet run on 60,000 images, so no expected values stand here. The smoke preset has a quarter
-of the channels too and took 64 s on one core; its variational arms take eight steps and come out near chance, latents
+of the channels too and took 33 s on 2 cores; its variational arms take eight steps and come out near chance, latents
 collapsed, so its verdicts say nothing about the claim.
 """
 
