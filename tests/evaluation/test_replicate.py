@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ class Fake:
             self.offsets.reverse()
         return logits
 
+    def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
+        return (self.predict(x, noise) for _ in range(count))
+
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
         assert noise is None
         mu = x.flatten(-3)
@@ -60,7 +64,15 @@ TRAIN, VALIDATION, TEST = split(40, 2), split(50, 10), split(100, 30)
 
 
 def evaluate(model, validation: Split = VALIDATION, test: Split = TEST, seed: int = 7, **options: float):
-    return replicate.evaluate(model, TRAIN, validation, test, 2, torch.Generator().manual_seed(seed), **options)
+    generator = torch.Generator().manual_seed(seed)
+    found, predictions, _ = replicate.evaluate(model, TRAIN, validation, test, 2, generator, **options)
+    return found, predictions
+
+
+def battery(model) -> dict[str, float]:
+    """Its one-number metrics."""
+    *_, rows = replicate.evaluate(model, TRAIN, VALIDATION, TEST, 2, torch.Generator().manual_seed(7))
+    return {metric: value for metric, x, value in rows if x is None}
 
 
 def test_scores_of_a_known_model() -> None:
@@ -108,6 +120,21 @@ def test_samples_average_probabilities_not_logits() -> None:
     mean, sampled = predictions
     assert (mean["evaluation"], sampled["evaluation"]) == ("mean", "k_sample")
     np.testing.assert_allclose(sampled["confidence"], averaged.max(-1).values, rtol=1e-6)
+
+
+def test_the_bound_on_the_information_takes_the_mean_of_log_losses_not_the_loss_of_means() -> None:
+    logits = 2 * TEST[0].flatten(1).double() / 255
+    losses = []
+    for offset in (1, -3):
+        shifted = logits.clone()
+        shifted[:, 0] += offset
+        losses.append(metrics.nll(shifted, TEST[1]).item())
+    found = battery(Fake(stochastic=True))
+    assert found["information/zy_at_least"] == pytest.approx(found["information/zy_at_most"] - sum(losses) / 2)
+    still = battery(Fake())
+    assert still["information/zy_at_least"] == pytest.approx(
+        still["information/zy_at_most"] - metrics.nll(logits, TEST[1]).item()
+    )
 
 
 def test_an_impossible_sample_does_not_make_the_loss_infinite() -> None:

@@ -171,7 +171,8 @@ def test_a_stack_computes_what_its_members_compute(settings: dict[str, Any]) -> 
     together = members.stack(models).terms(x, y, Noise(generators), 0.5)
     for r, model in enumerate(models):
         for name, term in model.terms(x[r], y[r], noise(r), 0.5).items():
-            torch.testing.assert_close(together[name][r], term, rtol=1e-5, atol=1e-5)
+            # A lone product and one of a batch of products may be rounded by other kernels.
+            torch.testing.assert_close(together[name][r], term, rtol=1e-4, atol=1e-5)
 
 
 @every_model
@@ -204,6 +205,9 @@ def test_the_model_does_what_its_tasks_promise(settings: dict[str, Any]) -> None
         assert torch.equal(model.predict(x), model.predict(x))
         assert torch.equal(model.predict(x), model.predict(x, noise())) == (not model.stochastic)
         assert model.head_norm().shape == ()
+        one_by_one = noise()
+        for logits in model.passes(x, noise(), 3):
+            assert torch.equal(logits, model.predict(x, one_by_one))
     if isinstance(model, Generative):
         z = torch.zeros(BATCH, model.latents)
         assert model.decode(z, y).shape == model.observed(x, noise()).shape == x.shape

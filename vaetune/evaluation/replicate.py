@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vaetune import elbo
 from vaetune.datasets.batches import Part, unit
-from vaetune.evaluation import metrics
+from vaetune.evaluation import battery, metrics
+from vaetune.evaluation.battery import Row
 from vaetune.models.base import Classifier
 from vaetune.noise import Noise
 
@@ -30,8 +31,9 @@ def evaluate(
     samples: int,
     generator: torch.Generator,
     temperature: float | None = None,
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """The metrics of a replicate, and its predictions on the test images as columns of the predictions table.
+) -> tuple[dict[str, float], list[dict[str, Any]], list[Row]]:
+    """The metrics of a replicate, its predictions on the test images as columns of the predictions table, and rows of
+    the battery.
 
     Images, model and `generator` share a device. Predictions are those at the posterior mean, then, for a stochastic
     model, those of `samples` passes with noise drawn from `generator`, their probabilities averaged; a deterministic
@@ -56,19 +58,21 @@ def evaluate(
         found["test/nll_scaled"] = metrics.nll(logits / temperature, y)
         found["test/ece_scaled"] = metrics.ece((logits / temperature).softmax(-1), y)
     predictions = [_columns("mean", logits, y)]
-    averaged = logits
+    averaged, pass_nll = logits, metrics.nll(logits, y)
     if model.stochastic:
-        averaged = _sampled(model, x, samples, Noise(generator))
+        averaged, pass_nll = _sampled(model, x, y, samples, Noise(generator))
         predictions.append(_columns("k_sample", averaged, y))
     found["test/error_k"], found["test/nll_k"] = metrics.error(averaged, y), metrics.nll(averaged, y)
     fitted = _predict(model, train[0])
     for name, score in (("error", metrics.error), ("nll", metrics.nll)):
         found[f"train/{name}"] = score(fitted, train[1])
         found[f"gap/{name}"] = found[f"test/{name}"] - found[f"train/{name}"]
-    found |= _latent(model, x)
+    mu, sigma = _codes(model, x)
+    found |= _latent(mu, sigma)
     found["scale/head_norm"] = model.head_norm()
     found["scale/logits_rms"] = metrics.rms(logits)
-    return {name: float(value) for name, value in found.items()}, predictions
+    rows = battery.default(logits, y, mu, sigma, pass_nll)
+    return {name: float(value) for name, value in found.items()}, predictions, rows
 
 
 def failed(classes: int) -> dict[str, float]:
@@ -92,44 +96,44 @@ def _scores(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _latent(model: Classifier, images: Tensor | Part) -> dict[str, Tensor | float]:
+def _codes(model: Classifier, images: Tensor | Part) -> tuple[Tensor, Tensor | None]:
+    """μ and, where there is noise, σ of all images, [N, Z]."""
     codes = [model.code(x) for x in _batches(images)]
-    mu = torch.cat([code.mu for code in codes])
+    sigmas = [code.sigma for code in codes if code.sigma is not None]
+    return torch.cat([code.mu for code in codes]), torch.cat(sigmas) if sigmas else None
+
+
+def _latent(mu: Tensor, sigma: Tensor | None) -> dict[str, Tensor | float]:
     found: dict[str, Tensor | float] = {
         "scale/mu_rms": metrics.rms(mu),
         "latent/active_units": metrics.active_units(mu),
     }
-    sigmas = [code.sigma for code in codes if code.sigma is not None]
-    if sigmas:
-        sigma = torch.cat(sigmas)
+    if sigma is not None:
         rate = elbo.kl_normal(mu.double(), sigma.double()).mean()
         found |= {"scale/sigma_rms": metrics.rms(sigma), "scale/snr": metrics.rms(mu / sigma)}
         found |= {"rate/nats": rate, "rate/bits": rate / math.log(2)}
     return found
 
 
-def _sampled(model: Classifier, images: Tensor | Part, samples: int, noise: Noise) -> Tensor:
-    """Logits [N, C] of the probabilities averaged over `samples` noisy passes."""
-
-    def total(x: Tensor) -> Tensor:
+def _sampled(model: Classifier, images: Tensor | Part, y: Tensor, samples: int, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Logits [N, C] of the probabilities averaged over `samples` noisy passes, and the mean NLL of the single ones."""
+    averaged, losses = [], []
+    for x, part in zip(_batches(images), y.split(_BATCH), strict=True):  # type: ignore[no-untyped-call]
+        passes = [logits.double().log_softmax(-1) for logits in model.passes(x, noise, samples)]
         # Summed as logarithms: a probability that underflows would make the loss infinite.
-        out = model.predict(x, noise).double().log_softmax(-1)
-        for _ in range(samples - 1):
-            out = torch.logaddexp(out, model.predict(x, noise).double().log_softmax(-1))
-        return out  # k times the average: the same logits but for a constant
-
-    return _collect(total, images)
+        averaged.append(torch.stack(passes).logsumexp(0))  # k times the average: the same logits but for a constant
+        losses.append(torch.stack([metrics.log_likelihood(log_p, part) for log_p in passes]).mean(0))
+    return _finite(torch.cat(averaged)), -torch.cat(losses).mean()
 
 
 def _predict(model: Classifier, images: Tensor | Part) -> Tensor:
-    return _collect(lambda x: model.predict(x).double(), images)
+    return _finite(torch.cat([model.predict(x).double() for x in _batches(images)]))
 
 
-def _collect(function: Callable[[Tensor], Tensor], images: Tensor | Part) -> Tensor:
-    out = torch.cat([function(x) for x in _batches(images)])
-    if not out.isfinite().all():
+def _finite(logits: Tensor) -> Tensor:
+    if not logits.isfinite().all():
         raise FloatingPointError("predictions are not finite")
-    return out
+    return logits
 
 
 def _batches(images: Tensor | Part) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -101,6 +101,10 @@ class Classifier(Model):
     @abstractmethod
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Class logits [..., B, classes]."""
+
+    @abstractmethod
+    def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
+        """`count` noisy predictions of the same images: what `predict` gives, without what noise does not change."""
 
     @abstractmethod
     def head_norm(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import final
 
 import torch
@@ -51,6 +53,9 @@ class BranchedVAE(Classifier, Generative):
 
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         return self._logits(self.trunk(x))
+
+    def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
+        return itertools.repeat(self.predict(x), count)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         mean = self.likelihood.mean(self.decoder(z))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -54,13 +55,17 @@ class SupervisedVAE(Classifier):
         return self.config.bottleneck not in still or self.config.dropout > 0
 
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
-        h = x if self.convolutions is None else self.convolutions(x)
-        code: Code = self.bottleneck(self.trunk(h.flatten(-3), noise), noise)
+        code: Code = self.bottleneck(self._features(x, noise), noise)
         return code
 
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         logits: Tensor = self.classifier(self.code(x, noise).z)
         return logits
+
+    def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
+        h = None if self.config.dropout else self._features(x, noise)
+        for _ in range(count):
+            yield self.classifier(self.bottleneck(self._features(x, noise) if h is None else h, noise).z)
 
     def decode(self, z: Tensor) -> Tensor:
         """Bernoulli logits of the pixels [..., B, C·H·W] for latents [..., B, Z]."""
@@ -99,6 +104,11 @@ class SupervisedVAE(Classifier):
     def head_norm(self) -> Tensor:
         norm: Tensor = torch.linalg.matrix_norm(self.bottleneck.mu.weight)
         return norm
+
+    def _features(self, x: Tensor, noise: Noise | None) -> Tensor:
+        h = x if self.convolutions is None else self.convolutions(x)
+        features: Tensor = self.trunk(h.flatten(-3), noise)
+        return features
 
     def _weighted(self, name: str, term: Tensor) -> Tensor:
         return self.get_buffer(name).unsqueeze(-1) * term

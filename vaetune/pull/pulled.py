@@ -92,7 +92,7 @@ class Pulled:
         if samples == 1:
             return self.model.predict(x).softmax(-1)
         noise = Noise(torch.Generator(self.device).manual_seed(seed))
-        return torch.stack([self.model.predict(x, noise).softmax(-1) for _ in range(samples)]).mean(0)
+        return torch.stack([logits.softmax(-1) for logits in self.model.passes(x, noise, samples)]).mean(0)
 
     def data(self, split: str = "validation", data_root: str | Path | None = None) -> tuple[Tensor, Tensor]:
         """The images uint8 [N, C, H, W] and labels int64 [N] of the member's own "train" or "validation" split.

@@ -1,4 +1,4 @@
-"""The battery: what replicates show beyond their scores. In parts, each measured once a replicate."""
+"""The full battery: what replicates show beyond what EVALUATE measures of each, once a replicate."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ ATTACKED = 500
 
 CHUNK = 5
 
+_DONE = "battery/full"
+"""The metric of the row that says that a replicate's are whole."""
+
 Others = Mapping[str, NDArray[np.uint8]]
 
 
@@ -55,7 +58,6 @@ def others(dataset: Dataset, data_root: str | None, say: Callable[[str], None]) 
 
 
 def run(
-    part: str,
     members: Sequence[Member],
     dataset: Dataset,
     others: Others,
@@ -66,9 +68,9 @@ def run(
     here: bool,
     interrupted: Callable[[], bool],
 ) -> None:
-    """Measures a part ("default" or "full") on the replicates of which the table does not hold it yet."""
+    """Measures outliers, attacks and memorised labels on the replicates of which the table does not hold them yet."""
     table = tables.read("battery")
-    done = set(table.loc[table["metric"] == f"battery/{part}", "replicate_id"])
+    done = set(table.loc[table["metric"] == _DONE, "replicate_id"])
     todo = [member for member in members if member.id not in done]
     if not todo:
         return
@@ -76,13 +78,12 @@ def run(
     test_ref = ray.put(Pool.of(dataset.sealed_test(), here))
     others_ref: Any = ray.put(dict(others))
     shared = (development_ref, test_ref, others_ref, storage, dataset.classes, replication)
-    calls = [(part, todo[i : i + CHUNK], *shared) for i in range(0, len(todo), CHUNK)]
+    calls = [(todo[i : i + CHUNK], *shared) for i in range(0, len(todo), CHUNK)]
     for rows in health.tasks(measure, calls, resources, interrupted, health.limit(here)):
         tables.append("battery", rows)
 
 
 def measure(
-    part: str,
     members: Sequence[Member],
     development: Pool,
     test: Pool,
@@ -91,7 +92,7 @@ def measure(
     classes: int,
     replication: Replication,
 ) -> list[dict[str, Any]]:
-    """Rows of the battery table; the last one of each replicate says that the part is whole."""
+    """Rows of the battery table; the last one of each replicate says that they are whole."""
     routes.configure()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # In a random order: image folders come class by class.
@@ -102,17 +103,17 @@ def measure(
         model = member.configuration.model.build(tuple(x.shape[1:]), classes)
         model.load_state_dict(checkpoints.load(storage, member.id).weights)
         model.to(device)
-        generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/battery/{part}"))
+        generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/battery/full"))
         rows: list[Row] = []
-        if not isinstance(model, Classifier):
-            pass  # every part asks for labels
-        elif part == "default":
-            rows = battery.default(model, x, y, replication.samples, generator)
-        else:
+        if isinstance(model, Classifier):  # everything here asks for labels
             rows = _full(model, member, x, y, development, others, classes, replication, generator)
-        rows.append((f"battery/{part}", None, 1.0))
-        out += [{"replicate_id": member.id, "metric": metric, "x": at, "value": value} for metric, at, value in rows]
+        out += records(member.id, [*rows, (_DONE, None, 1.0)])
     return out
+
+
+def records(id: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A replicate's rows as the battery table has them."""
+    return [{"replicate_id": id, "metric": metric, "x": x, "value": value} for metric, x, value in rows]
 
 
 def _full(

@@ -16,6 +16,7 @@ from vaetune import checkpoints
 from vaetune.datasets.batches import Part, Pixels
 from vaetune.errors import UserError
 from vaetune.evaluation import generative, replicate, special
+from vaetune.evaluation.battery import Row
 from vaetune.models.base import Classifier, Generative, Model
 from vaetune.models.conjoint import Conjoint
 from vaetune.seeding import derive
@@ -42,13 +43,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one replicate: its metric columns and its predictions by column."""
+    """What was measured on one replicate: its metric columns, its predictions by column, and its `battery`'s rows."""
 
     member: Member
     metrics: dict[str, float]
     predictions: list[dict[str, Any]]
     parameters: int
     n_train: int
+    battery: Sequence[Row] = ()
     reason: str = ""
 
     def row(self, trained: Any) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def _measure(
         generator = torch.Generator(device).manual_seed(derive(f"{member.seeds.noise}/evaluate"))
         parameters = sum(p.numel() for p in model.parameters())
         try:
-            metrics, predictions = _scores(
+            metrics, predictions, rows = _scores(
                 model.to(device),
                 (fitted, held_out, on_test),
                 replication.samples,
@@ -155,9 +157,9 @@ def _measure(
                 metrics |= _special(model, on_test, known, replication.ais, seed, predictions[0])
         except FloatingPointError as error:
             lost = replicate.failed(classes) if isinstance(model, Classifier) else {}
-            out.append(Measured(member, lost, [], parameters, len(train), f"diverged: {error}"))
+            out.append(Measured(member, lost, [], parameters, len(train), reason=f"diverged: {error}"))
             continue
-        out.append(Measured(member, metrics, predictions, parameters, len(train)))
+        out.append(Measured(member, metrics, predictions, parameters, len(train), rows))
     return out
 
 
@@ -188,16 +190,17 @@ def _scores(
     samples: int,
     generator: torch.Generator,
     temperature: float | None,
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
+) -> tuple[dict[str, float], list[dict[str, Any]], list[Row]]:
     """What the model's tasks allow to measure; one that predicts labels and decodes has both in one row an image."""
     metrics: dict[str, float] = {}
     predictions: list[dict[str, Any]] = []
+    rows: list[Row] = []
     if isinstance(model, Classifier):
-        metrics, predictions = replicate.evaluate(model, *splits, samples, generator, temperature)
+        metrics, predictions, rows = replicate.evaluate(model, *splits, samples, generator, temperature)
     if isinstance(model, Generative):
         bounds, images = generative.evaluate(model, *splits, samples, generator)
         at_the_mean, *sampled = predictions or [{}]
         metrics, predictions = bounds | metrics, [images[0] | at_the_mean, *sampled]
     if not predictions:
         raise UserError(f"model {model.config.kind!r} neither predicts nor decodes: there is nothing to measure")
-    return metrics, predictions
+    return metrics, predictions, rows

@@ -54,6 +54,7 @@ class Stages:
     console: Console
     interrupted: Callable[[], bool]
     _predicted: set[str] = field(default_factory=set, init=False)
+    _examined: set[str] = field(default_factory=set, init=False)
 
     @property
     def study(self) -> Study:
@@ -111,11 +112,12 @@ class Stages:
         if not todo:
             return
         self.console.phase("evaluate", _count(todo), {})
-        self._predicted = set(tables.read("predictions")["replicate_id"])
+        self._predicted, self._examined = (set(tables.read(t)["replicate_id"]) for t in ("predictions", "battery"))
         ended = [m for m in todo if replicated.loc[m.id, "outcome"] == "finished"]
         for member in todo:
             if member not in ended:
-                lost = Measured(member, failed(self.dataset.classes), [], 0, 0, replicated.loc[member.id, "reason"])
+                reason = replicated.loc[member.id, "reason"]
+                lost = Measured(member, failed(self.dataset.classes), [], 0, 0, reason=reason)
                 self._write([lost], replicated)
         development, test = self.dataset.development(), self.dataset.sealed_test()
         seen = [inputs.whole(study.dataset.name, digest(test), "test", len(test))]
@@ -136,24 +138,25 @@ class Stages:
             for one in chunk:
                 self.tracker.inputs(one.member.id, seen)
 
-    def battery(self, parts: Sequence[str], data_root: str | None) -> None:
-        """Measures the parts of the battery that are asked for on every replicate that finished."""
+    def battery(self, data_root: str | None) -> None:
+        """Measures outliers, attacks and memorised labels on every replicate that finished."""
         tables, study = self.execution.tables, self.study
         ledger, measured = tables.read("ledger"), tables.read("replicates")
         healthy = set(measured.loc[measured["outcome"] == "finished", "replicate_id"])
         members = [member for member in self._replicates(ledger) if member.id in healthy]
-        strange = battery.others(self.dataset, data_root, self.console.note) if "full" in parts else {}
-        for part in parts:
-            battery.run(
-                *(part, members, self.dataset, strange, self.execution.storage, tables),
-                *(study.replication, study.resources, self.here, self.interrupted),
-            )
+        strange = battery.others(self.dataset, data_root, self.console.note)
+        battery.run(
+            *(members, self.dataset, strange, self.execution.storage, tables),
+            *(study.replication, study.resources, self.here, self.interrupted),
+        )
 
     def _write(self, chunk: Sequence[Measured], ledger: pd.DataFrame) -> None:
-        """Predictions first: a row in replicates says that a replicate is wholly measured."""
+        """The row in replicates comes last: it says that a replicate is wholly measured."""
         tables, now = self.execution.tables, time.time_ns() // 1_000_000
         # Those of who was just being written down when an earlier driver died are there, and the same.
         tables.append_columns("predictions", evaluate.columns([m for m in chunk if m.member.id not in self._predicted]))
+        fresh = [m for m in chunk if m.member.id not in self._examined]
+        tables.append("battery", [row for m in fresh for row in battery.records(m.member.id, m.battery)])
         rows = [one.row(ledger.loc[one.member.id]) for one in chunk]
         tables.append("replicates", rows)
         for one, row in zip(chunk, rows, strict=True):

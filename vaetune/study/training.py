@@ -68,8 +68,8 @@ def _work(phases: Sequence[str], stages: Stages, options: Options) -> list[tuple
         work.append((" · ".join(training), lambda: stages.train(training)))
     if "evaluate" in phases:
         work.append(("evaluate", stages.evaluate))
-        parts = ["default", "full"] if options.battery == "full" else ["default"]
-        work.append(("battery", lambda: stages.battery(parts, options.data_root)))
+        if options.battery == "full":
+            work.append(("battery", lambda: stages.battery(options.data_root)))
     return work
 
 

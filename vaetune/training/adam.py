@@ -32,21 +32,23 @@ class Adam:
         self.parameters = self._mine(model)
         self.first = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.second = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self.steps = 0
+        self._step = torch.zeros((), device=next(iter(self.parameters.values())).device)
         self._bind()
+
+    @property
+    def steps(self) -> int:
+        """The updates so far. They are counted on the device, so that a step can be captured; asking waits for it."""
+        return round(self._step.item())
 
     def _mine(self, model: nn.Module) -> dict[str, nn.Parameter]:
         return {name: p for name, p in model.named_parameters() if below(name, self.modules)}
 
     def _bind(self) -> None:
         parameters = list(self.parameters.values())
-        device = parameters[0].device
-        self._names = list(self.parameters)
         self._stacked = [[p.detach().unbind(0) for p in parameters]]
         self._stacked += [[m.unbind(0) for m in moments.values()] for moments in (self.first, self.second)]
         # A member's bias has one dimension, stacked two.
         self._decayed = [p.dim() > 2 for p in parameters]
-        self._step = torch.tensor(float(self.steps), device=device)
 
     def step(self, learning_rate: Sequence[float]) -> None:
         """One update from the gradients at hand, which are then dropped; `learning_rate` has one number a member."""
@@ -55,8 +57,7 @@ class Adam:
             assert parameter.grad is not None
             grads.append(parameter.grad.unbind(0))
             parameter.grad = None
-        self.steps += 1
-        self._step.fill_(self.steps)
+        self._step.add_(1)
         for member, (rate, decay) in enumerate(zip(learning_rate, self.weight_decay, strict=True)):
             for chosen, weight_decay in ((True, decay), (False, 0.0)) if decay else ((None, 0.0),):
                 index = [i for i, d in enumerate(self._decayed) if chosen is None or d is chosen]
@@ -97,5 +98,5 @@ class Adam:
         for name in self.parameters:
             self.first[name][member].copy_(state[f"adam.first.{name}"])
             self.second[name][member].copy_(state[f"adam.second.{name}"])
-        self.steps = steps
+        self._step.fill_(steps)
         self._bind()

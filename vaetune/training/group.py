@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +19,10 @@ from vaetune.normalisation import learning
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
 from vaetune.training import pretrained, scores, turns
+from vaetune.training.average import Average
 from vaetune.training.schedule import Schedule
 from vaetune.training.seeds import Member
+from vaetune.training.steps import Captured, CudaGraphs, Step, Steps
 from vaetune.training.turns import Turns
 
 
@@ -60,6 +61,7 @@ class Group:
 
     `pixels` gives images [C, H, W] on `device`, and `labels` is int64 [N] there. Members leave the stack as they end.
     `weights`, by what `training.pretrained` calls them, are of models to begin from; None begins anew whatever it says.
+    `route` "graph" captures the step as a CUDA graph, see `steps.Captured`.
     """
 
     def __init__(
@@ -71,12 +73,13 @@ class Group:
         classes: int,
         device: str = "cpu",
         weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+        route: str = "steps",
     ) -> None:
         if len({architecture(m.configuration) for m in members}) != 1:
             raise ValueError("members of one group must share their architecture")
         self.members = list(members)
         self.device = torch.device(device)
-        self.given = weights
+        self.given, self.route = weights, route
         self.pixels, self.labels, self.classes = pixels, labels, classes
         self.training = members[0].configuration.training
         self.model = stacked.stack([self._fresh(member) for member in members])
@@ -87,9 +90,11 @@ class Group:
         self.epoch = self.steps = 0
         self.turns = self._turns()
         self.schedule = Schedule(self.training, len(members))
-        self.ema = self._zeros() if self.training.ema else None
+        self.average = Average(self.model, self.training.ema)
         self.best = [Best() for _ in members]
         self.ended: dict[str, dict[str, Tensor]] = {}
+        self._streams: dict[str, torch.Generator] = {}
+        self._captured: tuple[tuple[Sequence[float], float], Captured] | None = None
 
     def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(self.pixels.shape[1:], self.classes)
@@ -120,16 +125,13 @@ class Group:
         weight_decay = [m.configuration.training.weight_decay for m in self.members]
         return Turns(self.model, self._stage(), self.training, weight_decay)
 
-    def _zeros(self) -> list[Tensor]:
-        return [torch.zeros_like(p) for p in self.model.parameters()]
-
     def run_epoch(self) -> list[Progress]:
         """Trains one epoch, scores it on validation, and drops the members that end with it."""
         present = [m.id for m in self.members]
         means, first_bad = self.train_epoch()
         self.epoch += 1
         if self.epoch < self.training.epochs and self._stage() is not self.turns.stage:
-            self.turns = self._turns()
+            self.turns, self._captured = self._turns(), None
         training = {name: mean.tolist() for name, mean in means.items()}
         progress = [
             Progress(id, self.epoch, {f"train/{n}": v[r] for n, v in training.items()}) for r, id in enumerate(present)
@@ -170,24 +172,8 @@ class Group:
         return self.best[r].weights or self._scored_weights(r)
 
     def _scored_weights(self, r: int) -> dict[str, Tensor]:
-        with self._scored():
+        with self.average.lent(self.model, self.steps):
             return {name: tensor[r].clone() for name, tensor in self.model.state_dict().items()}
-
-    @contextmanager
-    def _scored(self) -> Iterator[None]:
-        """Lends the model the averaged weights, zero-debiased as in Kingma & Ba (2015, §3), while it is scored."""
-        if self.ema is None:
-            yield
-            return
-        live = [p.data for p in self.model.parameters()]
-        debias = 1 - self.training.ema**self.steps
-        for p, average in zip(self.model.parameters(), self.ema, strict=True):
-            p.data = average / debias
-        try:
-            yield
-        finally:
-            for p, data in zip(self.model.parameters(), live, strict=True):
-                p.data = data
 
     def keep(self, stay: Sequence[int]) -> None:
         """Drops all members but those: the stack shrinks, the others' numbers do not change."""
@@ -197,11 +183,12 @@ class Group:
         if not stay:
             return
         index = torch.tensor(stay, device=self.device)
+        self._captured = None  # what it has captured is the whole stack
         stacked.keep(self.model, stay)
         self.turns.keep(self.model, stay)
         self.schedule.keep(stay)
         self.train, self.targets, self.validation = (t[index] for t in (self.train, self.targets, self.validation))
-        self.ema = [e[index] for e in self.ema] if self.ema is not None else None
+        self.average.keep(self.model, index)
         self.best = [self.best[r] for r in stay]
 
     def state(self, r: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -209,9 +196,7 @@ class Group:
         best = self.best[r]
         turns, moments = self.turns.state(r)
         tensors = {f"live.{name}": tensor[r].clone() for name, tensor in self.model.state_dict().items()} | moments
-        if self.ema is not None:
-            names = [name for name, _ in self.model.named_parameters()]
-            tensors |= {f"ema.{name}": e[r].clone() for name, e in zip(names, self.ema, strict=True)}
+        tensors |= self.average.state(r)
         tensors |= {f"best.{name}": w for name, w in best.weights.items()}
         numbers = {"epoch": self.epoch, "steps": self.steps, "turns": turns, "schedule": self.schedule.state(r)}
         return numbers | {"best_epoch": best.epoch, "best_scores": best.scores}, tensors
@@ -226,8 +211,7 @@ class Group:
         for r, (numbers, tensors) in enumerate(states):
             for name, tensor in self.model.state_dict().items():
                 tensor[r].copy_(tensors[f"live.{name}"])
-            for (name, _), average in zip(self.model.named_parameters(), self.ema or [], strict=False):
-                average[r].copy_(tensors[f"ema.{name}"])
+            self.average.load(r, tensors)
             self.turns.load(r, numbers["turns"], tensors)
             self.schedule.load(r, numbers["schedule"])
             scores = dict(numbers["best_scores"])
@@ -240,52 +224,58 @@ class Group:
             return self._train_epoch()
 
     def _train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
-        t, size = self.training, self.training.batch_size
+        size = self.training.batch_size
         order = torch.stack([self._permutation(member) for member in self.members])
         index, targets = self.train.gather(1, order), self.targets.gather(1, order)
-        noise = Noise([self._generator(m.seeds.noise) for m in self.members])
-        factors = self.schedule.factors(self.epoch)
-        rates = [m.configuration.training.learning_rate * f for m, f in zip(self.members, factors, strict=True)]
-        warm = min(1.0, (self.epoch + 1) / t.penalty_warmup) if t.penalty_warmup else 1.0
+        steps = self._steps()
+        self.turns.give(self.model)
         seen: dict[str, list[Tensor]] = {}
         losses: list[Tensor] = []
-        each = torch.ones(len(self.members), device=self.device)
-        parameters = [p.detach() for p in self.model.parameters()]
-        self.turns.give(self.model)
         labelled = targets.split(size, 1)  # type: ignore[no-untyped-call]
         for images, y in zip(self.pixels.batches(index, size), labelled, strict=True):
-            x = unit(images)
-            for player, adam in self.turns:
-                if not self.turns.alone:
-                    self.turns.give(self.model, player)
-                terms = getattr(self.model, player.terms)(x, y, noise, warm)
-                loss = terms["loss"].mean(-1)
-                loss.backward(each)
-                adam.step([rate * player.rate for rate in rates])
-                losses.append(loss.detach())
-                for term, values in terms.items():
-                    name = f"{player.name}_{term}" if player.name else term
-                    seen.setdefault(name, []).append(values.detach())
+            terms, loss = steps(images, y)
+            losses.append(loss)
+            for name, values in terms.items():
+                seen.setdefault(name, []).append(values)
             self.steps += 1
-            if self.ema is not None:
-                torch._foreach_lerp_(self.ema, parameters, 1 - t.ema)
         # Reduced here and not step by step: small operations cost more than their numbers.
         means = {name: torch.cat(parts, 1).mean(1) for name, parts in seen.items()}
-        return means, _first_bad(torch.stack(losses), self.turns.plays)
+        return means, _first_bad(torch.cat(losses), self.turns.plays)
+
+    def _steps(self) -> Steps:
+        """The steps of the coming epoch; a graph is kept for as long as what it has captured holds."""
+        t = self.training
+        noise = [self._stream(member) for member in self.members]
+        factors = self.schedule.factors(self.epoch)
+        rates = tuple(m.configuration.training.learning_rate * f for m, f in zip(self.members, factors, strict=True))
+        warm = min(1.0, (self.epoch + 1) / t.penalty_warmup) if t.penalty_warmup else 1.0
+        if self.route != "graph":
+            return self._step(noise, rates, warm)
+        if self._captured is None or self._captured[0] != (rates, warm):
+            self._captured = (rates, warm), Captured(self._step(noise, rates, warm), CudaGraphs(noise))
+        return self._captured[1]
+
+    def _step(self, noise: Sequence[torch.Generator], rates: Sequence[float], warm: float) -> Step:
+        each = torch.ones(len(self.members), device=self.device)
+        return Step(self.model, self.turns, Noise(noise), rates, warm, self.average.follow, each)
 
     def _permutation(self, member: Member) -> Tensor:
-        generator = self._generator(member.seeds.order, "cpu")
+        generator = torch.Generator().manual_seed(derive(f"{member.seeds.order}/{self.epoch}"))
         return torch.randperm(self.train.shape[1], generator=generator).to(self.device)
 
-    def _generator(self, seed: int, device: str | None = None) -> torch.Generator:
-        """A stream for this epoch: an epoch is a function of weights, moments and its number, so resuming is exact."""
-        return torch.Generator(device or self.device).manual_seed(derive(f"{seed}/{self.epoch}"))
+    def _stream(self, member: Member) -> torch.Generator:
+        """The member's noise for this epoch, from a generator of its own, which a graph knows by its identity.
+
+        An epoch is a function of weights, moments and its number, so resuming is exact.
+        """
+        generator = self._streams.setdefault(member.id, torch.Generator(self.device))
+        return generator.manual_seed(derive(f"{member.seeds.noise}/{self.epoch}"))
 
     def validate(self) -> list[dict[str, float]]:
         """The scores of every member on its own validation images, of the weights that would be reported."""
         if not self.validation.shape[1]:
             return [{} for _ in self.members]
-        with self._scored(), torch.inference_mode():
+        with self.average.lent(self.model, self.steps), torch.inference_mode():
             seeds = [derive(f"{m.seeds.noise}/val") for m in self.members]  # the same noise after every epoch
             noise = Noise([torch.Generator(self.device).manual_seed(seed) for seed in seeds])
             rows = scores.validate(self.model, self._held_out, noise)
