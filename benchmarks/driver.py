@@ -78,6 +78,7 @@ def throughput(sizes: Sequence[int]) -> Rows:
                     "refit": False,
                     "stall": 600.0,
                     "driver": None,
+                    "most": 1,
                 }
                 phase = Trivial(size)
                 tuning.run(phase, data, lambda arm: Resources(), slots, lambda: False)

@@ -66,6 +66,8 @@ class TrainingConfig:
     `penalty_warmup` is the number of epochs over which the bottleneck's penalty rises linearly to its weight;
     `pretrained` is a checkpoint to begin from instead of random weights, a folder's path, an s3:// or an MLflow URI;
     `pretrained_parts` names the parts of the model that do, such as encoder or decoder (none: the whole model).
+    `precision` is that of the products in training ("tf32" on GPUs, "bf16" there and on CPUs with AMX; all else, scores
+    included, stays float32).
     `patience` stops after that many epochs without a better validation NLL (or loss, where nothing is classified) and
     keeps the best weights (0: never).
     """
@@ -82,6 +84,7 @@ class TrainingConfig:
     ema: float = 0.0
     penalty_warmup: int = 0
     patience: int = 0
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     pretrained: str = ""
     pretrained_parts: tuple[str, ...] = ()
 

@@ -140,6 +140,7 @@ def main() -> None:
         "refit": False,
         "stall": 60.0,
         "driver": versions(),
+        "most": 8,
     }
     with cluster.connected(machines.address, STUDY) as slots:
         out["slots"] = slots

@@ -31,6 +31,7 @@ from vaetune.study.select import candidates
 from vaetune.study.tuning import Phase
 from vaetune.tables import Tables
 from vaetune.tracking import Tracker
+from vaetune.training.choice import Choice
 from vaetune.training.seeds import Member
 
 METRIC, TIE = "val/error", "val/nll_scaled"
@@ -391,7 +392,7 @@ def entries(phase: str, *configurations: Configuration, arm: Arm = PLAIN, n: int
 
 def queue(storage: Storage, *waiting: Entry, size: int = 5) -> tuple[QueuePhase, Recorder]:
     recorder = open_recorder(storage)
-    return QueuePhase(pack(waiting, size), recorder), recorder
+    return QueuePhase(pack(waiting, lambda _: None, size), recorder), recorder
 
 
 @settings(max_examples=12, deadline=None)
@@ -426,7 +427,7 @@ def test_a_queue_begins_members_when_their_group_starts(storage: Storage) -> Non
     assert len(spec.members) == 2
     first(phase)
     exhausted = [phase.exhausted]
-    phase.add(pack(entries("replicate", ANY, n=1), 5))
+    phase.add(pack(entries("replicate", ANY, n=1), lambda _: None, 5))
     assert [*exhausted, phase.exhausted] == [True, False]
     assert first(phase).phase == "replicate"
 
@@ -478,7 +479,7 @@ def test_pack_groups_by_configuration_and_starts_with_the_costliest(
         model = SupervisedVAEConfig(decoder=(8,) if decoder else None, reconstruction=float(decoder))
         training = TrainingConfig(epochs=epochs, learning_rate=1e-3 * (i + 1))
         waiting += entries("select", replace(ANY, model=model, training=training), n=n)
-    groups = pack(waiting, size)
+    groups = pack(waiting, lambda _: None, size)
     assert sorted(id(e) for _, part in groups for e in part) == sorted(id(e) for e in waiting)
     for spec, part in groups:
         assert 1 <= len(spec.members) <= size
@@ -497,12 +498,26 @@ def test_pack_groups_by_configuration_and_starts_with_the_costliest(
 
 def test_pack_keeps_arms_and_phases_apart() -> None:
     waiting = [*entries("select", ANY, n=2), *entries("replicate", ANY, n=2), *entries("select", ANY, arm=SVAE, n=2)]
-    assert [(spec.phase, {m.arm for m in spec.members}, len(part)) for spec, part in pack(waiting, 5)] == [
+    assert [
+        (spec.phase, {m.arm for m in spec.members}, len(part)) for spec, part in pack(waiting, lambda _: None, 5)
+    ] == [
         ("select", {"plain"}, 2),
         ("replicate", {"plain"}, 2),
         ("select", {"svae"}, 2),
     ]
-    assert pack([], 5) == []
+    assert pack([], lambda _: None, 5) == []
+
+
+def test_pack_does_as_the_record_says_for_each_configuration() -> None:
+    wide = replace(ANY, model=SupervisedVAEConfig(latents=9))
+    waiting = [*entries("replicate", ANY, n=6), *entries("replicate", wide, n=6)]
+    choices = {ANY: Choice(2, "graph"), wide: None}
+    groups = pack(waiting, choices.get, 4)
+    assert [(s.members[0].configuration == wide, len(s.members), s.choice) for s, _ in groups] == [
+        *[(True, 4, None)],
+        *[(False, 2, Choice(2, "graph"))] * 3,
+        *[(True, 2, None)],
+    ]
 
 
 WANTED = ("search", "select", "replicate")
@@ -513,7 +528,7 @@ def through(storage: Storage, seed: int, slots: int, unrest: float = 0.0, kills:
     rng = random.Random(seed)
     for steps in (*kills, 10**6):
         phase, _, recorder = open_search(STUDY, storage)
-        pipeline = Pipeline(STUDY, 0, WANTED, phase, recorder)
+        pipeline = Pipeline(STUDY, 0, WANTED, phase, recorder, lambda _: None, 5)
         Cluster(pipeline, storage, rng, slots, unrest).run(steps)
     assert pipeline.exhausted
     recorder.flush()

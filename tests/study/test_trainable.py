@@ -109,9 +109,9 @@ def group(phase: str = "replicate", *configurations: Configuration, rungs: tuple
 def actor(spec: GroupSpec, storage: Storage, refit: bool = False, driver: Any = None) -> GroupTrainable:
     """A fresh worker that has been given the group."""
     made = GroupTrainable.__new__(GroupTrainable)
-    made.setup(
-        {"spec": spec}, pool=Pool(IMAGES, LABELS), classes=3, storage=storage, refit=refit, stall=60.0, driver=driver
-    )
+    pool = Pool(IMAGES, LABELS)
+    options = {"refit": refit, "stall": 60.0, "driver": driver, "most": 4}
+    made.setup({"spec": spec}, pool=pool, classes=3, storage=storage, **options)
     return made
 
 

@@ -300,6 +300,7 @@ STUDY = textwrap.dedent(
         "refit": False,
         "stall": 60.0,
         "driver": None,
+        "most": 5,
     }
     book, routes, error = Book(), [], ""
     with cluster.connected(None, study) as slots:

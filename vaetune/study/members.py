@@ -8,17 +8,22 @@ from dataclasses import dataclass, replace
 from vaetune.config import Configuration
 from vaetune.seeding import seed_for
 from vaetune.study import Arm, Study
+from vaetune.training.choice import Choice
 from vaetune.training.seeds import Member, Seeds
 
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """What one Ray trial carries: members of one arm and architecture, and the epochs at which it must report."""
+    """What one Ray trial carries: members of one arm and architecture, and the epochs at which it must report.
+
+    `choice` is how the study's record says that they are trained; None where it does not say yet.
+    """
 
     id: str
     phase: str
     members: tuple[Member, ...]
     rungs: tuple[int, ...] = ()
+    choice: Choice | None = None
 
     def __repr__(self) -> str:
         return self.id  # Tune writes the whole configuration into names and logs

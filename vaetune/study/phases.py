@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from vaetune.config import Configuration
 from vaetune.errors import UserError
 from vaetune.storage import Storage
 from vaetune.study import Study, members
@@ -15,6 +16,7 @@ from vaetune.study.members import GroupSpec
 from vaetune.study.recorder import Entry, Recorder
 from vaetune.study.search import Search, score
 from vaetune.study.tuning import Row
+from vaetune.training.choice import USUAL, Choice
 
 
 class SearchPhase:
@@ -148,17 +150,24 @@ class QueuePhase:
             self._recorder.end(id, "failed", reason, spent, "")
 
 
-def pack(entries: Sequence[Entry], size: int) -> list[tuple[GroupSpec, list[Entry]]]:
-    """Entries of one configuration each into groups of at most `size`, the costliest first so that none ends late."""
+def pack(
+    entries: Sequence[Entry], choice: Callable[[Configuration], Choice | None], most: int
+) -> list[tuple[GroupSpec, list[Entry]]]:
+    """Entries of one configuration each into groups as large as its `choice` says, and of at most `most`.
+
+    The costliest come first, so that none ends late.
+    """
     by_config: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         key = (entry.phase, entry.member.arm, repr(entry.member.configuration))
         by_config.setdefault(key, []).append(entry)
     groups = []
     for same in by_config.values():
+        chosen = choice(same[0].member.configuration)
+        size = min(most, (chosen or USUAL).members)
         for start in range(0, len(same), size):
             part = same[start : start + size]
-            spec = GroupSpec(part[0].member.id, part[0].phase, tuple(e.member for e in part))
+            spec = GroupSpec(part[0].member.id, part[0].phase, tuple(e.member for e in part), choice=chosen)
             for entry in part:
                 entry.group_id = spec.id
             groups.append((spec, part))

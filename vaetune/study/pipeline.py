@@ -7,7 +7,7 @@ of the phases; nothing in an arm depends on when another arm gets where.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +21,28 @@ from vaetune.study.members import GroupSpec
 from vaetune.study.phases import QueuePhase, SearchPhase, pack
 from vaetune.study.recorder import Entry, Recorder
 from vaetune.study.tuning import Row
+from vaetune.training.choice import Choice
 from vaetune.training.seeds import Member
-
-GROUP = 5
-"""Members that one Ray trial carries in SELECT and REPLICATE."""
 
 
 class Pipeline:
-    """A `tuning.Phase` of the `wanted` phases; what the recorder's ledger already holds is not done again."""
+    """A `tuning.Phase` of the `wanted` phases; what the recorder's ledger already holds is not done again.
 
-    def __init__(self, study: Study, root: int, wanted: Sequence[str], search: SearchPhase, recorder: Recorder) -> None:
+    Members of SELECT and REPLICATE go in groups as the `choice` for their configuration says, of at most `most`.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        root: int,
+        wanted: Sequence[str],
+        search: SearchPhase,
+        recorder: Recorder,
+        choice: Callable[[Configuration], Choice | None],
+        most: int,
+    ) -> None:
         self._study, self._root, self._recorder = study, root, recorder
+        self._choice, self._most = choice, most
         self._wanted = [phase for phase in ("select", "replicate") if phase in wanted]
         self._search = search if "search" in wanted else None
         self._queue = QueuePhase([], recorder)
@@ -76,7 +87,8 @@ class Pipeline:
                 entries = replications(self._study, self._root, arm, mine)
             phases.pop(0)
             done = set(mine["trial_id"])
-            self._queue.add(pack([e for e in entries if e.member.id not in done], GROUP))
+            todo = [e for e in entries if e.member.id not in done]
+            self._queue.add(pack(todo, self._choice, self._most))
 
 
 def reseedings(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:

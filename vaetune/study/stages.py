@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vaetune import checkpoints
+from vaetune.config import Configuration
 from vaetune.datasets.base import Dataset, digest
 from vaetune.datasets.exchange import sources
 from vaetune.datasets.factors import FactoredDataset
@@ -30,10 +31,16 @@ from vaetune.study.search import Search
 from vaetune.study.tracked import record
 from vaetune.study.versions import versions
 from vaetune.tracking import Tracker, charted, inputs
+from vaetune.training import autotune
+from vaetune.training.choice import Choice
 from vaetune.training.seeds import Member
 
 CLUSTER_RETRIES = 8
 """Times that a group is tried again on a cluster, whose machines may be taken away; 2 on one's own."""
+
+
+LARGEST = 16
+"""Members that a group has at most: larger stacks are measured no more."""
 
 
 @dataclass
@@ -86,8 +93,9 @@ class Stages:
             "refit": study.replication.refit,
             "stall": study.budget.stall,
             "driver": None if self.here else versions(),
+            "most": self._most(),
         }
-        pipeline = Pipeline(study, self.root, phases, phase, recorder)
+        pipeline = Pipeline(study, self.root, phases, phase, recorder, self._choice, self._most())
         if not pipeline.exhausted:
             try:
                 tuning.run(
@@ -188,6 +196,18 @@ class Stages:
         merged = {name: " or ".join(dict.fromkeys([*choices[name], routes[name]])) for name in routes}
         if merged != known:
             self.execution.write_environment(routes=merged)
+
+    def _most(self) -> int:
+        """Members of one group at most: so many that no slot is left without work."""
+        n = self.study.replication.n
+        return max(1, min(n, LARGEST, -(-n * len(self.study.arms) // self.slots)))
+
+    def _choice(self, configuration: Configuration) -> Choice | None:
+        """How members of that configuration are trained, by the execution's record: never measured again."""
+        shape = tuple(self.dataset.shape)
+        known = self.execution.environment.get("routes", {})
+        text = known.get(autotune.shape(configuration, shape, self.dataset.classes))
+        return Choice.parse(text) if text else None
 
     def _replicates(self, ledger: pd.DataFrame) -> list[Member]:
         mine = dict(iter(ledger.groupby("arm")))

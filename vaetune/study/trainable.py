@@ -24,12 +24,14 @@ from vaetune.errors import UserError
 from vaetune.models.decoding import decodes
 from vaetune.storage import Storage
 from vaetune.study import devices, pretrained, snapshots, versions
+from vaetune.study.chooser import Chooser
 from vaetune.study.members import GroupSpec, replicate_id
 from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
 from vaetune.study.watchdog import Watchdog
 from vaetune.training import routes
 from vaetune.training.group import Group, Progress, Split
+from vaetune.training.memory import exhausted
 from vaetune.training.seeds import Member
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class GroupTrainable(tune.Trainable):
         refit: bool,
         stall: float,
         driver: Mapping[str, str] | None,
+        most: int,
     ) -> None:
         self.routes = routes.configure()
         self.watchdog = Watchdog(stall)
@@ -71,6 +74,7 @@ class GroupTrainable(tune.Trainable):
         self.data = {device: (pool.pixels(device), labels.to(device)) for device in {*self.devices}}
         self.threads = ThreadPoolExecutor(len(self.devices), "vaetune-device")
         self.classes, self.refit = classes, refit
+        self.chooser = Chooser(*self.data[self.device], classes, self.device, most)
         self.storage = storage.patient(Patience(_log.warning, lambda: False, WAIT, sleep=self._wait))
         self._begin(config["spec"])
 
@@ -120,20 +124,24 @@ class GroupTrainable(tune.Trainable):
                     continue
             states.setdefault(found.config["epoch"] if found else 0, []).append((member, found))
         for epoch in sorted(states, reverse=True):
+            first = states[epoch][0][0]
+            choice = self.chooser.choice(self.spec, first, self._split(first))
             for place, device in enumerate(self.devices):
-                if together := states[epoch][place :: len(self.devices)]:
-                    group = self._group([member for member, _ in together], device)
+                mine = states[epoch][place :: len(self.devices)]
+                for start in range(0, len(mine), choice.members):
+                    together = mine[start : start + choice.members]
+                    group = self._group([member for member, _ in together], device, choice.route)
                     if epoch:
                         group.load([(found.config["numbers"], found.training) for _, found in together if found])
                     groups.append(group)
                     self.places[group] = place
         return groups
 
-    def _group(self, members: Sequence[Member], device: str) -> Group:
+    def _group(self, members: Sequence[Member], device: str, route: str) -> Group:
         splits = [self._split(member) for member in members]
         given = {uri: pretrained.weights(self.storage, uri) for uri in _sources(members)}
         pixels, labels = self.data[device]
-        return Group(members, splits, pixels, labels, self.classes, device, given)
+        return Group(members, splits, pixels, labels, self.classes, device, given, route)
 
     def _found(self, member: Member) -> Checkpoint | None:
         """The member's checkpoint, if there is one of this very configuration and these seeds."""
@@ -173,7 +181,8 @@ class GroupTrainable(tune.Trainable):
         if self.groups and time.monotonic() - self.saved >= CHECKPOINT_EVERY:
             self._save_partials()
         self.watchdog.rest()
-        return {"rows": self._rows(), "device": self.device, "routes": [*self.routes.items()], "unfit": ""}
+        chosen = self.routes | self.chooser.measured
+        return {"rows": self._rows(), "device": self.device, "routes": [*chosen.items()], "unfit": ""}
 
     def _heads(self) -> list[Group]:
         """The first group of each device."""
@@ -200,7 +209,7 @@ class GroupTrainable(tune.Trainable):
 
     def _broken(self, error: Exception, members: Sequence[Member]) -> None:
         """What becomes of members whose group raised: they fail, but for those that fit the memory by themselves."""
-        if not _out_of_memory(error):
+        if not exhausted(error):
             self._fail(members, "".join(traceback.format_exception(error)))
         elif len(members) > 1:
             self._halve(members)
@@ -303,11 +312,6 @@ def _epoch(group: Group) -> tuple[list[Progress] | Exception, float]:
 def _sources(members: Sequence[Member]) -> set[str]:
     """The checkpoints that these members begin from."""
     return {member.configuration.training.pretrained for member in members} - {""}
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """On the CPU torch raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _identity(member: Member) -> str:

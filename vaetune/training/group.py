@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from vaetune.noise import Noise
 from vaetune.normalisation import learning
 from vaetune.seeding import derive
 from vaetune.training import members as stacked
-from vaetune.training import pretrained, scores, turns
+from vaetune.training import pretrained, routes, scores, turns
 from vaetune.training.average import Average
 from vaetune.training.schedule import Schedule
 from vaetune.training.seeds import Member
@@ -220,7 +221,8 @@ class Group:
 
     def train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:
         """One pass over the images: the mean of each loss term [R], the first step [R] that was not finite (or −1)."""
-        with learning(self.model):
+        on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+        with learning(self.model), routes.products(self.training.precision), on_device:
             return self._train_epoch()
 
     def _train_epoch(self) -> tuple[dict[str, Tensor], Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -23,6 +25,7 @@ def configure() -> dict[str, str]:
     about twice as fast; with AMX it would be bfloat16, and the check against float64 refuses it.
     """
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # by default convolutions on a GPU are not float32
     memory = _keep_memory()
     torch.set_float32_matmul_precision("medium")
     if _error() > _TOLERANCE:
@@ -34,6 +37,25 @@ def configure() -> dict[str, str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
     }
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Within, products may be computed with fewer bits: "tf32" or "bf16", where the hardware has units for them.
+
+    "float32" leaves them as `configure` has chosen. What is stored is float32 always.
+    """
+    if precision == "float32":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision({"tf32": "high", "bf16": "medium"}[precision])
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def _keep_memory() -> str:
