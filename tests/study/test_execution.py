@@ -168,6 +168,17 @@ def test_another_study_is_not_resumed(key: str, change: Callable[[Study], Study]
     assert unfinished(options, change(STUDY)) is None
 
 
+def test_a_setting_that_is_younger_than_the_run_was_as_it_is_by_default(options: Options) -> None:
+    ex = create(options)
+    record = stored(ex, "study.json")
+    del record["training"]["precision"], record["replication"]["ais"]
+    ex.storage.write("study.json", json.dumps(record).encode())
+    reopen(options, ex.run)
+    faster = replace(STUDY, training=replace(STUDY.training, precision="bf16"))
+    with pytest.raises(UserError, match="started with another training;"):
+        reopen(options, ex.run, faster)
+
+
 def test_other_flags_and_other_data_are_refused_too(options: Options) -> None:
     ex = create(options)
     for key, change in (

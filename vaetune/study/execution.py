@@ -17,9 +17,10 @@ from typing import Any
 
 import vaetune
 from vaetune import config, endpoints
+from vaetune.config import TrainingConfig
 from vaetune.errors import UserError, unknown
 from vaetune.storage import Storage
-from vaetune.study import BestOf, Study, lock
+from vaetune.study import BestOf, Budget, Replication, Study, lock
 from vaetune.study.load import Loaded
 from vaetune.study.options import Options
 from vaetune.study.space import combined, describe
@@ -107,8 +108,10 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two records of a study differ in, but for what changes no number."""
     plain = json.loads(_pretty(now))
     # What was not there to be chosen once, as it was then.
-    replication = {"ais": 0} | dict(before.get("replication", {}))
-    before = {"endpoint": config.to_json(endpoints.ERROR)} | dict(before) | {"replication": replication}
+    before = {"endpoint": config.to_json(endpoints.ERROR)} | dict(before)
+    for key, usual in (("training", TrainingConfig()), ("replication", Replication()), ("budget", Budget())):
+        if isinstance(found := before.get(key), dict):
+            before[key] = json.loads(_pretty(config.to_json(usual))) | found
     return [key for key in plain if plain[key] != before.get(key) and key not in _OPERATIONAL]
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from vaetune.datasets.base import Dataset
 from vaetune.storage import Storage
-from vaetune.study import cluster, health, nodes, pretrained
+from vaetune.study import cluster, health, nodes
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.options import Options
 from vaetune.study.patience import Patience
-from vaetune.study.stages import Stages
 from vaetune.study.tracked import Tracked, beside
 from vaetune.tables import Tables
 from vaetune.tracking import backup
+
+if TYPE_CHECKING:
+    from vaetune.study.stages import Stages
 
 Soft = Callable[[], AbstractContextManager[Callable[[], bool]]]
 
@@ -32,7 +37,13 @@ def train(
     tracker.start()
     outcome = "failed"
     try:
+        # PyTorch is read while Ray's servers start, which keeps this process waiting just as long.
+        ahead = ThreadPoolExecutor(1).submit(import_module, "torch")
         with cluster.connected(options.address, ex.study) as slots:
+            ahead.result()
+            from vaetune.study import pretrained
+            from vaetune.study.stages import Stages
+
             tracker.check()
             with health.explained(), soft() as interrupted, nodes.watched(tracker, ex.run, _began_ms(ex)):
                 ex.storage = ex.storage.patient(Patience(console.note, interrupted))
