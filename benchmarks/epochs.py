@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
@@ -62,6 +63,7 @@ def _case(
 ) -> Rows:
     batch, rate = training.batch_size, training.learning_rate
     group = ours.group(config, training, data, range(1))
+    fewer_bits = ours.group(config, replace(training, precision="bf16"), data, range(1))
     weights = ours.weights(group)
 
     def network() -> Network:
@@ -71,6 +73,7 @@ def _case(
 
     routes = [
         ours.route("vaetune", [group]),
+        ours.route("vaetune, bfloat16 products", [fewer_bits]),
         loops.loop("PyTorch example's loop", network(), loops.Pictures(data), batch, rate),
         loops.loop("TensorDataset + DataLoader", network(), loops.tensors(data), batch, rate),
     ]

@@ -20,7 +20,14 @@ from vaetune.training.group import Group, Split
 from vaetune.training.seeds import Member, Seeds
 
 
-def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: range, device: str = "cpu") -> Group:
+def group(
+    model: ModelConfig,
+    training: TrainingConfig,
+    data: Images,
+    numbers: range,
+    device: str = "cpu",
+    route: str = "steps",
+) -> Group:
     """A group of members that differ in their seeds and train on all of `data`."""
     configuration = Configuration(model=model, training=replace(training, epochs=10**6), dataset=DatasetConfig())
     members = [Member(f"bench-{i}", "bench", configuration, _seeds(i)) for i in numbers]
@@ -28,7 +35,7 @@ def group(model: ModelConfig, training: TrainingConfig, data: Images, numbers: r
     classes = int(labels.max()) + 1
     split = Split(torch.arange(len(data)), labels, torch.arange(0))
     images = pixels(data.images, device)
-    return Group(members, [split] * len(members), images, labels.to(device), classes, device)
+    return Group(members, [split] * len(members), images, labels.to(device), classes, device, route=route)
 
 
 def weights(group: Group, member: int = 0) -> list[tuple[Tensor, Tensor]]:

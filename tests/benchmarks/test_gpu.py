@@ -1,4 +1,4 @@
-"""The GPU benchmark without a GPU: its step is the engine's, and it needs neither ray nor mlflow."""
+"""The GPU benchmark: finite numbers where there is a GPU, and little that it asks for where there is none."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import torch
 
 from benchmarks import gpu
 
-
-def test_the_measured_step_is_the_engines() -> None:
-    assert gpu.self_check() < 1e-5
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def test_another_step_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu.Step, "__call__", lambda step: None)
-    assert gpu.self_check() > 1e-4
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
 def test_every_route_trains_on_the_gpu() -> None:
-    assert all(row["finite"] for row in gpu.measure([2], 400, 1))
+    assert gpu.difference(gpu.images(250)) < 1e-5
+    assert all(row["finite"] and row["share_of_floor"] < 1 for row in gpu.measure([2], 400, 1))
 
 
-def test_it_needs_torch_and_numpy_alone() -> None:
+def test_it_counts_the_operations_of_the_papers_network() -> None:
+    data, layers = gpu.images(10), [784 * 1024, 1024 * 1024, 1024 * 256, 1024 * 256, 256 * 10]
+    group = gpu.ours.group(gpu.PAPER, gpu.TRAINING, data, range(2))
+    assert gpu._operations(group) == 2 * 100 * (3 * sum(layers) - layers[0])
+
+
+def test_it_needs_torch_and_numpy_alone_and_stops_without_a_gpu() -> None:
     heavy = ("ray", "mlflow", "pandas", "scipy", "sklearn", "pyarrow", "torchvision", "optuna", "pydantic")
     code = f"import sys, benchmarks.gpu; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+    if not torch.cuda.is_available():
+        done = subprocess.run([sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, check=True)
+        assert "skipped: torch sees no CUDA device" in done.stdout
