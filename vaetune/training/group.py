@@ -90,6 +90,7 @@ class Group:
         self.ema = self._zeros() if self.training.ema else None
         self.best = [Best() for _ in members]
         self.ended: dict[str, dict[str, Tensor]] = {}
+        self.states: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {}
 
     def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(self.pixels.shape[1:], self.classes)
@@ -142,6 +143,8 @@ class Group:
                 self.schedule.see(r, row.metrics[self.criterion])
             if row.outcome == "finished":
                 self.ended[row.id] = self.weights(r)
+                if not row.reason:  # at its whole length: it could be trained on, as who stopped early could not
+                    self.states[row.id] = self.state(r)
         self.keep([r for r, row in enumerate(progress) if not row.outcome])
         return progress
 
