@@ -298,7 +298,11 @@ class Warm:
 
         replicates = self.weights(root, run)
         assert len(replicates) == 2
-        same = [all(map(torch.allclose, w.values(), s.values())) for s in sources.values() for w in replicates.values()]
+        same = [
+            all(torch.allclose(weights[name], source[name]) for name in source)
+            for source in sources.values()
+            for weights in replicates.values()
+        ]
         assert sorted(same) == [False, False, True, True], "both began from one of the two, and stayed there"
 
     def weights(self, root: object, run: str) -> Weights:
