@@ -53,7 +53,7 @@ browser: heavy
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 s3: heavy
-	$(BIN)/python -m pytest -m s3 tests/pull $(ARGS)
+	$(BIN)/python -m pytest -m s3 tests/pull tests/study $(ARGS)
 
 postgres: heavy
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update && apt-get install -y postgresql; }

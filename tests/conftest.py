@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -255,6 +255,66 @@ def study() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+Weights = dict[str, dict[str, Any]]
+"""Of members by id, of parameters by name: tensors."""
+
+
+class Warm:
+    """Runs the study in tests/study/warm.py: to its end, and begun from the weights of an earlier run."""
+
+    STUDY = ROOT / "tests" / "study" / "warm.py"
+    STILL = "training.learning_rate=1e-12"
+    """A rate at which float32 weights stay what they were."""
+
+    def __init__(self, start: Callable[..., subprocess.Popen[str]]) -> None:
+        self._start = start
+
+    def run(self, root: object, *arguments: str) -> str:
+        """A study with its results in `root`; its RUN."""
+        before = set(Storage(str(root)).list("warm"))
+        with self._start(str(self.STUDY), "--storage", str(root), *arguments) as driver:
+            out, _ = driver.communicate(timeout=300)
+        assert driver.returncode == 0, out
+        assert "Traceback" not in out
+        new = set(Storage(str(root)).list("warm")) - before
+        return new.pop() if new else ""
+
+    def finished(self, root: object, *arguments: str) -> Weights:
+        """The weights of the replicates of a finished run."""
+        return self.weights(root, self.run(root, *arguments))
+
+    def begun_from(self, uri: str, root: object, *arguments: str) -> tuple[object, str, list[str]]:
+        """A run whose search has begun from there, and is over."""
+        settings = ["--set", f"training.pretrained={uri}", "--set", self.STILL]
+        return root, self.run(root, *settings, *arguments, "--phase", "search"), settings
+
+    def ends_with(self, begun: tuple[object, str, list[str]], sources: Weights) -> None:
+        """Finishes a run of `begun_from`: its replicates have the weights of one of the sources."""
+        root, run, settings = begun
+        self.run(root, *settings, "--resume", run, "--tracking-uri", "none")
+        import torch  # not above: most suites do without
+
+        replicates = self.weights(root, run)
+        assert len(replicates) == 2
+        same = [
+            all(torch.allclose(weights[name], source[name]) for name in source)
+            for source in sources.values()
+            for weights in replicates.values()
+        ]
+        assert sorted(same) == [False, False, True, True], "both began from one of the two, and stayed there"
+
+    def weights(self, root: object, run: str) -> Weights:
+        from vaetune import checkpoints
+
+        storage = Storage(f"{root}/warm/{run}")
+        return {id: checkpoints.load(storage, id).weights for id in ("one-rep00", "one-rep01")}
+
+
+@pytest.fixture
+def warm(study: Callable[..., subprocess.Popen[str]]) -> Warm:
+    return Warm(study)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vaetune.checkpoints import Checkpoint, CheckpointError, finished, load, resume_point, save, save_partial
+from vaetune import checkpoints
+from vaetune.checkpoints import Checkpoint, CheckpointError, finished, resume_point, save, save_partial
 from vaetune.errors import UserError
 from vaetune.storage import Storage
 
@@ -29,6 +30,11 @@ def checkpoint(epoch: int, training: bool = True) -> Checkpoint:
     weights = {"layer.weight": torch.full((2, 3), float(epoch)), "layer.bias": torch.arange(3.0) - epoch}
     live = {"generator": torch.full((16,), epoch % 256, dtype=torch.uint8), "adam.step": torch.tensor(epoch)}
     return Checkpoint({"epoch": epoch, "best": None, "shape": [1, 28, 28]}, weights, live if training else {})
+
+
+def load(storage: Storage, member_id: str) -> Checkpoint:
+    """All of it."""
+    return checkpoints.load(storage, member_id, training=True)
 
 
 def same(a: Checkpoint | None, b: Checkpoint | None) -> bool:
@@ -64,6 +70,22 @@ def test_training_state_is_written_only_when_there_is_some(storage: Storage) -> 
     save(storage, "m", checkpoint(2, training=False))
     assert storage.list("checkpoints/m") == [name for name in FILES if "training" not in name]
     assert same(load(storage, "m"), checkpoint(2, training=False))
+
+
+def test_training_state_is_read_only_when_asked_for_and_can_stay_behind(
+    storage: Storage,
+) -> None:
+    save(storage, "m", checkpoint(1))
+    storage.write("checkpoints/m/training.safetensors", b"damaged")
+    assert same(checkpoints.load(storage, "m"), checkpoint(1, training=False))
+    with pytest.raises(CheckpointError, match=r"training.safetensors is damaged"):
+        load(storage, "m")
+    for name in checkpoints.PORTABLE:
+        storage.write(f"checkpoints/copy/{name}", storage.read(f"checkpoints/m/{name}"))
+    manifest = checkpoints.portable(storage.read("checkpoints/m/manifest.json"))
+    storage.write("checkpoints/copy/manifest.json", manifest)
+    assert same(load(storage, "copy"), checkpoint(1, training=False))
+    assert checkpoints.portable(manifest) == manifest
 
 
 @pytest.mark.parametrize(
@@ -360,13 +382,13 @@ def tensors(draw: st.DrawFn) -> Tensor:
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-checkpoints = st.builds(
+any_checkpoint = st.builds(
     Checkpoint, configs, st.dictionaries(names, tensors(), max_size=3), st.dictionaries(names, tensors(), max_size=3)
 )
 
 
 @settings(deadline=None, max_examples=40)
-@given(one=checkpoints, epoch=st.integers(0, 10**7))
+@given(one=any_checkpoint, epoch=st.integers(0, 10**7))
 def test_any_checkpoint_round_trips(tmp_path_factory: pytest.TempPathFactory, one: Checkpoint, epoch: int) -> None:
     storage = Storage(tmp_path_factory.mktemp("root"))
     one.config["epoch"] = epoch

@@ -1,6 +1,7 @@
 """Checkpoints of members: safetensors, JSON and hashes, committed by a manifest that is written last. Never pickle.
 
     checkpoints/<id>/{config.json, weights.safetensors, training.safetensors, manifest.json}
+                                         final; of a replicate with its training state, so that it can be trained on
     checkpoints/<id>/partial/<epoch>/…   the last two of a member in training
     checkpoints/<id>/incoming/…          while a final one is replaced
 
@@ -25,7 +26,9 @@ from vaetune.errors import UserError
 from vaetune.storage import Storage
 
 FORMAT = 1
-CONFIG, WEIGHTS, _TRAINING, _MANIFEST = "config.json", "weights.safetensors", "training.safetensors", "manifest.json"
+CONFIG, WEIGHTS, TRAINING, MANIFEST = "config.json", "weights.safetensors", "training.safetensors", "manifest.json"
+PORTABLE = (CONFIG, WEIGHTS, MANIFEST)
+"""The files of a checkpoint that is taken elsewhere: to be looked at, not to be trained on."""
 _KEPT = 2
 _log = logging.getLogger(__name__)
 
@@ -68,12 +71,12 @@ def save(storage: Storage, member_id: str, checkpoint: Checkpoint) -> None:
     final = _folder(member_id)
     incoming = f"{final}/incoming"
     files = _encode(checkpoint)
-    if storage.exists(f"{incoming}/{_MANIFEST}"):  # an earlier replacement died half-way; the final one may be torn
+    if storage.exists(f"{incoming}/{MANIFEST}"):  # an earlier replacement died half-way; the final one may be torn
         try:
             _write(storage, final, _read(storage, incoming))
         except CheckpointError as error:
             _log.warning("%s; dropping it", error)
-    if storage.exists(f"{final}/{_MANIFEST}"):
+    if storage.exists(f"{final}/{MANIFEST}"):
         _remove(storage, incoming)
         _write(storage, incoming, files)
     _write(storage, final, files)
@@ -97,16 +100,19 @@ def save_partial(storage: Storage, member_id: str, checkpoint: Checkpoint) -> No
             _remove(storage, f"{partial}/{other}")
 
 
-def load(storage: Storage, member_id: str) -> Checkpoint:
-    """A member's final checkpoint; raises `CheckpointError` when it is missing, damaged or of another format."""
+def load(storage: Storage, member_id: str, *, training: bool = False) -> Checkpoint:
+    """A member's final checkpoint; raises `CheckpointError` when it is missing, damaged or of another format.
+
+    Its `training` state, which is several times as large as its weights, is read only if that is asked for.
+    """
     final = _folder(member_id)
     incoming = f"{final}/incoming"
-    if storage.exists(f"{incoming}/{_MANIFEST}"):  # newer, and whole where the final one is just being replaced
+    if storage.exists(f"{incoming}/{MANIFEST}"):  # newer, and whole where the final one is just being replaced
         try:
-            return decode(_read(storage, incoming), f"{storage.uri}/{incoming}")
+            return decode(_read(storage, incoming, training), f"{storage.uri}/{incoming}")
         except CheckpointError as error:
             _log.warning("%s; reading the one that it was to replace", error)
-    return decode(_read(storage, final), f"{storage.uri}/{final}")
+    return decode(_read(storage, final, training), f"{storage.uri}/{final}")
 
 
 def resume_point(storage: Storage, member_id: str) -> Checkpoint | None:
@@ -122,7 +128,7 @@ def resume_point(storage: Storage, member_id: str) -> Checkpoint | None:
 
 def finished(storage: Storage, member_id: str) -> bool:
     """Whether the member has a final checkpoint (by its manifest; `load` checks the rest)."""
-    return storage.exists(f"{_folder(member_id)}/{_MANIFEST}")
+    return storage.exists(f"{_folder(member_id)}/{MANIFEST}")
 
 
 def check_id(member_id: str) -> None:
@@ -139,11 +145,11 @@ def _folder(member_id: str) -> str:
 def _partials(storage: Storage, partial: str) -> list[str]:
     """The names of the committed partial checkpoints, earliest first."""
     names = sorted((name for name in storage.list(partial) if name.isdecimal()), key=int)
-    return [name for name in names if storage.exists(f"{partial}/{name}/{_MANIFEST}")]
+    return [name for name in names if storage.exists(f"{partial}/{name}/{MANIFEST}")]
 
 
 def _remove(storage: Storage, folder: str) -> None:
-    storage.delete(f"{folder}/{_MANIFEST}")  # first, so that what a kill leaves behind does not exist
+    storage.delete(f"{folder}/{MANIFEST}")  # first, so that what a kill leaves behind does not exist
     storage.delete(folder)
 
 
@@ -152,27 +158,29 @@ def _write(storage: Storage, folder: str, files: Mapping[str, bytes]) -> None:
         storage.write(f"{folder}/{name}", data)
     entries = {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()}
     manifest = {"format": FORMAT, "files": entries}
-    storage.write(f"{folder}/{_MANIFEST}", json.dumps(manifest, indent=1).encode())
-    if _TRAINING not in files:  # of the checkpoint that was here before
-        storage.delete(f"{folder}/{_TRAINING}")
+    storage.write(f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+    if TRAINING not in files:  # of the checkpoint that was here before
+        storage.delete(f"{folder}/{TRAINING}")
 
 
-def _read(storage: Storage, folder: str) -> dict[str, bytes]:
+def _read(storage: Storage, folder: str, training: bool = True) -> dict[str, bytes]:
     """The files that the manifest names, each of the size and hash it states."""
     where = f"checkpoint {storage.uri}/{folder}"
-    return intact(lambda name: storage.read(f"{folder}/{name}"), where)
+    return intact(lambda name: storage.read(f"{folder}/{name}"), where, training)
 
 
-def intact(read: Callable[[str], bytes], where: str) -> dict[str, bytes]:
+def intact(read: Callable[[str], bytes], where: str, training: bool = True) -> dict[str, bytes]:
     """The files of a checkpoint that `read` gives by name, each of the size and hash that the manifest states.
 
-    `read` raises FileNotFoundError. Nothing but the names of a checkpoint's files is ever asked of it. Raises
-    `CheckpointError`, which says that it is `where`.
+    `read` raises FileNotFoundError. Nothing but the names of a checkpoint's files is ever asked of it, and that of the
+    `training` state only if it is wanted. Raises `CheckpointError`, which says that it is `where`.
     """
     try:
-        entries = stated(read(_MANIFEST), where)
+        entries = stated(read(MANIFEST), where)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{where}: not there (no {_MANIFEST}); finish or repeat the member's training") from error
+        raise CheckpointError(f"{where}: not there (no {MANIFEST}); finish or repeat the member's training") from error
+    if not training:
+        entries.pop(TRAINING, None)
     files = {}
     for name, expected in entries.items():
         try:
@@ -195,14 +203,22 @@ def stated(manifest: bytes, where: str) -> dict[str, Stated]:
             else {}
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{where}: {_MANIFEST} is damaged: {error!r}; restore it or train again") from error
+        raise CheckpointError(f"{where}: {MANIFEST} is damaged: {error!r}; restore it or train again") from error
     if version != FORMAT:
         raise CheckpointError(f"{where}: format {version!r}, this vaetune reads {FORMAT}; use the one that wrote it")
-    if not {CONFIG, WEIGHTS} <= stated.keys() <= {CONFIG, WEIGHTS, _TRAINING}:
+    if not {CONFIG, WEIGHTS} <= stated.keys() <= {CONFIG, WEIGHTS, TRAINING}:
         raise CheckpointError(
-            f"{where}: {_MANIFEST} names {sorted(stated)}, not the files of a checkpoint; do not use it"
+            f"{where}: {MANIFEST} names {sorted(stated)}, not the files of a checkpoint; do not use it"
         )
     return stated
+
+
+def portable(manifest: bytes) -> bytes:
+    """The manifest of a copy that leaves the training state out."""
+    found = json.loads(manifest)
+    if found["files"].pop(TRAINING, None) is None:
+        return manifest
+    return json.dumps(found, indent=1).encode()
 
 
 def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -210,7 +226,7 @@ def _encode(checkpoint: Checkpoint) -> dict[str, bytes]:
         CONFIG: json.dumps(checkpoint.config, indent=1, sort_keys=True).encode(),
         WEIGHTS: _pack(checkpoint.weights),
     }
-    return files | ({_TRAINING: _pack(checkpoint.training)} if checkpoint.training else {})
+    return files | ({TRAINING: _pack(checkpoint.training)} if checkpoint.training else {})
 
 
 def decode(files: Mapping[str, bytes], where: str) -> Checkpoint:
@@ -218,7 +234,7 @@ def decode(files: Mapping[str, bytes], where: str) -> Checkpoint:
     try:
         config = json.loads(files[CONFIG])
         weights = safetensors.torch.load(files[WEIGHTS])
-        training = safetensors.torch.load(files[_TRAINING]) if _TRAINING in files else {}
+        training = safetensors.torch.load(files[TRAINING]) if TRAINING in files else {}
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {where}: not readable: {error}; restore it or train again") from error
     if not isinstance(config, dict):

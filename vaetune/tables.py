@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import ModuleType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
@@ -126,6 +127,11 @@ class Tables:
                 raise ValueError(f"table {table}, column {field.name}: {error}") from error
         self._write(table, pa.Table.from_arrays(arrays, schema=schema))
 
+    def adopt(self, other: Tables, table: str, column: str, values: Collection[str]) -> None:
+        """Add, as one part, the rows of another execution that have one of `values` in a column; raises UserError."""
+        rows = other._all(table)
+        self._write(table, rows.filter(pc.is_in(rows[column], pa.array(sorted(values), pa.string()))))
+
     def _write(self, table: str, rows: pa.Table) -> None:
         buffer = io.BytesIO()
         pq.write_table(rows, buffer, write_page_checksum=True)
@@ -136,12 +142,15 @@ class Tables:
 
     def read(self, table: str) -> pd.DataFrame:
         """All rows in the order of their parts; null and a metric that a row lacks are NaN. Raises UserError."""
+        frame: pd.DataFrame = self._all(table).to_pandas()
+        return frame
+
+    def _all(self, table: str) -> pa.Table:
         empty = _known(table).empty_table()
         paths = [f"{table}/{name}" for _, name in self._parts(table)]
         with ThreadPoolExecutor(8) as pool:
             parts = list(pool.map(self._read, paths))
-        frame: pd.DataFrame = pa.concat_tables([empty, *parts], promote_options="default").to_pandas()
-        return frame
+        return pa.concat_tables([empty, *parts], promote_options="default")
 
     def _parts(self, table: str) -> list[tuple[int, str]]:
         return [(int(match[1]), name) for name in self._storage.list(table) if (match := _PART.fullmatch(name))]

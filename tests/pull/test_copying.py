@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from vaetune import checkpoints
 from vaetune.errors import UserError
 from vaetune.pull import copying
 from vaetune.pull.__main__ import main
@@ -80,6 +83,18 @@ def test_what_breaks_off_is_no_checkpoint_and_goes_on_where_it_was(folder: Path,
     copying.checkpoint(again.read, "svae-rep01", target, nothing, "it")
     assert again.asked == ["manifest.json", "weights.safetensors"], "config.json had been fetched"
     assert load(tmp_path / "to", "svae").id == "svae-rep01"
+
+
+def test_training_state_stays_behind(folder: Path, tmp_path: Path) -> None:
+    source, target = Storage(folder), Storage(tmp_path / "to")
+    kept = checkpoints.load(source, "svae-rep01")
+    checkpoints.save(source, "svae-rep01", replace(kept, training={"adam.m": torch.zeros(9)}))
+    own = Breaking(source.below("checkpoints/svae-rep01"))
+    for _ in range(2):  # the second time all is there
+        copying.checkpoint(own.read, "svae-rep01", target, nothing, "it")
+    assert own.asked == ["manifest.json", "config.json", "weights.safetensors", "manifest.json"]
+    assert target.list("checkpoints/svae-rep01") == ["config.json", "manifest.json", "weights.safetensors"]
+    assert checkpoints.load(target, "svae-rep01", training=True).config == kept.config
 
 
 def test_a_short_download_gets_no_name(folder: Path, tmp_path: Path) -> None:

@@ -94,6 +94,12 @@ def test_every_flag_arrives(calls: Calls) -> None:
     )
 
 
+def test_a_run_is_extended(calls: Calls) -> None:
+    assert main(["demo", "--extend", "2026", "--set", "replication.extra_epochs=20"]) == 7
+    _, study, options = calls[0]
+    assert (study.replication.extra_epochs, options.extend, options.resume) == (20, "2026", None)
+
+
 def test_notes_go_to_standard_error(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--set", "arms=plain"]) == 7
     assert "vaetune: note: comparison 'svae - plain' is dropped: it needs the arms svae" in capsys.readouterr().err
@@ -248,7 +254,18 @@ def test_tracking_uri(given: str | None, storage: str, environment: dict[str, st
 
 FLAGS = [
     *("--preset", "--dataset", "--set", "--storage", "--tracking-uri", "--address", "--resume", "--phase"),
-    *("--seed", "--reproducible", "--tensorboard", "--data-root", "--download", "--", "-", "-x", "--no-such"),
+    *(
+        "--extend",
+        "--seed",
+        "--reproducible",
+        "--tensorboard",
+        "--data-root",
+        "--download",
+        "--",
+        "-",
+        "-x",
+        "--no-such",
+    ),
 ]
 VALUES = [
     "demo",

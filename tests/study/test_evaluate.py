@@ -13,8 +13,8 @@ from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.models.configs import CVAEConfig, VAEConfig
 from vaetune.storage import Storage
 from vaetune.study import Arm, Study
+from vaetune.study.entries import parse
 from vaetune.study.evaluate import Measured, columns
-from vaetune.study.pipeline import parse
 from vaetune.tables import Tables
 from vaetune.training.seeds import Member, Seeds
 

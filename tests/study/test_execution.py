@@ -13,7 +13,7 @@ import pytest
 
 from vaetune.errors import UserError
 from vaetune.storage import Storage
-from vaetune.study import Arm, BestOf, Budget, Comparison, DatasetConfig, Study, execution, lock
+from vaetune.study import Arm, BestOf, Budget, Comparison, DatasetConfig, Replication, Study, execution, lock
 from vaetune.study.execution import Execution
 from vaetune.study.load import Loaded
 from vaetune.study.options import Options
@@ -147,13 +147,23 @@ def test_an_execution_is_reopened_with_what_it_was_started_with(options: Options
     assert stored(ex, "study.json")["preset"] == "quick", "its record is that of its start"
 
 
+def test_what_an_execution_extends_is_written_down(options: Options) -> None:
+    plain, ex = create(options), create(replace(options, extend="20260101-000000-abcd"))
+    assert (plain.extends, stored(plain, "study.json")["extends"]) == ("", "")
+    assert ex.extends == stored(ex, "study.json")["extends"] == "20260101-000000-abcd"
+    assert (reopen(options, plain.run).extends, reopen(options, ex.run).extends) == ("", ex.extends)
+    assert unfinished(options) == plain.run
+    assert unfinished(replace(options, extend=ex.extends)) == ex.run
+
+
 @pytest.mark.parametrize(
     ("key", "change"),
     [
         ("margin", lambda study: replace(study, margin=1.0)),
         ("hypothesis", lambda study: replace(study, hypothesis="Other.")),
-        ("budget", lambda study: replace(study, budget=Budget(trials=17))),
-        ("dataset", lambda study: replace(study, dataset=DatasetConfig(name="digits"))),
+        ("budget.trials", lambda study: replace(study, budget=Budget(trials=17))),
+        ("replication.extra_epochs", lambda study: replace(study, replication=Replication(extra_epochs=1))),
+        ("dataset.n_train", lambda study: replace(study, dataset=DatasetConfig(name="digits"))),
         ("comparisons", lambda study: replace(study, comparisons=())),
         ("arms", lambda study: replace(study, space=wider)),
         ("arms", lambda study: replace(study, arms=(PLAIN,))),
@@ -184,7 +194,7 @@ def test_other_flags_and_other_data_are_refused_too(options: Options) -> None:
     for key, change in (
         ("seed", {"seed": 8}),
         ("reproducible", {"reproducible": True}),
-        ("dataset_info", {"info": INFO | {"digest": "other"}}),
+        ("dataset_info.digest", {"info": INFO | {"digest": "other"}}),
     ):
         with pytest.raises(UserError, match=f"started with another {key};"):
             reopen(options, ex.run, **change)

@@ -23,7 +23,7 @@ from vaetune.study import (
     TrainingConfig,
 )
 from vaetune.study.checks import smallest_n
-from vaetune.study.plan import check, costs, disk, render_estimate, render_plan, rungs, search_epochs
+from vaetune.study.plan import check, costs, disk, extension, render_estimate, render_plan, rungs, search_epochs
 
 
 def shared(trial: Any) -> Mapping[str, Any]:
@@ -170,6 +170,13 @@ def test_costs_of_a_study_of_one_length() -> None:
     assert plain.epochs == plain.search_epochs + plain.select_epochs + plain.replicate_epochs
 
 
+def test_extra_epochs_are_those_of_replicates_and_all_that_an_extension_costs() -> None:
+    table = costs(dataclasses.replace(trained(epochs=30), replication=Replication(extra_epochs=20)))
+    assert [c.replicate_epochs for c in table] == [10 * 50] * 2
+    assert [c.search_epochs for c in table] == [c.search_epochs for c in costs(trained(epochs=30))]
+    assert [(c.trials, c.epochs) for c in extension(table, 15)] == [(0, 10 * 15)] * 2
+
+
 def test_several_searches_multiply_search_and_selection_only() -> None:
     one, three = costs(trained(epochs=30)), costs(dataclasses.replace(trained(epochs=30), budget=Budget(searches=3)))
     for a, b in zip(one, three, strict=True):
@@ -177,15 +184,15 @@ def test_several_searches_multiply_search_and_selection_only() -> None:
         assert b.replicate_epochs == a.replicate_epochs
 
 
-def test_disk_counts_replicates_top_k_and_two_training_states_of_the_largest_model() -> None:
+def test_disk_counts_replicates_with_their_states_top_k_and_two_more_states_of_the_largest_model() -> None:
     def parameters(config: Configuration) -> int:
         return config.model.latents  # type: ignore[attr-defined, no-any-return]
 
     arm = Arm(name="a", summary="", space=lambda t: {"model.latents": t.suggest_categorical("latents", [2, 1000])})
     study = changed(arms=(arm,), comparisons=())
-    assert disk(study, arm, parameters) == 4 * 1000 * (10 + 3 + 2 * 3)
+    assert disk(study, arm, parameters) == 4 * 1000 * (10 + 3 + (10 + 2) * 3)
     averaged = dataclasses.replace(study, training=TrainingConfig(ema=0.99))
-    assert disk(averaged, arm, parameters) == 4 * 1000 * (10 + 3 + 2 * 4)
+    assert disk(averaged, arm, parameters) == 4 * 1000 * (10 + 3 + (10 + 2) * 4)
 
 
 def test_what_is_printed_adds_up(capsys: pytest.CaptureFixture[str]) -> None:

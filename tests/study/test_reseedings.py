@@ -7,7 +7,7 @@ import pandas as pd
 from vaetune import config
 from vaetune.config import Configuration
 from vaetune.study import Arm, Budget, DatasetConfig, Study, SupervisedVAEConfig, TrainingConfig
-from vaetune.study.pipeline import reseedings
+from vaetune.study.entries import reseedings
 
 STUDY = Study(name="s", hypothesis="h", arms=(Arm(name="one", summary=""),), budget=Budget(top_k=2, reseeds=3))
 

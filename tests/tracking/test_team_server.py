@@ -232,3 +232,9 @@ def test_basic_auth_is_on_beyond_loopback(guarded: Any, tmp_path: Path, monkeypa
         one.close("finished")
     assert said == []
     assert oct((guarded.folder / "auth.ini").stat().st_mode)[-3:] == "600"
+
+
+def test_a_study_begins_from_a_model_of_the_team(team_server: Any, warm: Any, tmp_path: Path) -> None:
+    source = warm.finished(tmp_path / "source", "--tracking-uri", team_server.uri)
+    begun = warm.begun_from("models:/warm-one@champion", tmp_path / "target", "--tracking-uri", team_server.uri)
+    warm.ends_with(begun, source)

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vaetune import checkpoints
-from vaetune.checkpoints import CheckpointError
+from vaetune.checkpoints import MANIFEST, CheckpointError
 from vaetune.storage import Storage
 
 Read = Callable[[str], bytes]
 Fetched = Callable[[str, int], None]
 """Told after each file: its name and its size in bytes."""
 
-_MANIFEST = "manifest.json"
-
 
 def checkpoint(read: Read, id: str, target: Storage, fetched: Fetched, where: str) -> None:
     """The final checkpoint of a member to `target`/checkpoints/<id>, each file checked before it gets its name.
 
-    The manifest comes last, so that what breaks off does not count as a checkpoint, and goes on where it was. Raises
-    `CheckpointError`, and what `read` raises.
+    Its training state stays behind. The manifest comes last, so that what breaks off does not count as a checkpoint and
+    goes on where it was. Raises `CheckpointError`, and what `read` raises.
     """
     checkpoints.check_id(id)
     folder = f"checkpoints/{id}"
     try:
-        manifest = read(_MANIFEST)
+        manifest = read(MANIFEST)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{where}: not there (no {_MANIFEST}); it is not finished, or an older vaetune published it"
+            f"{where}: not there (no {MANIFEST}); it is not finished, or an older vaetune published it"
         ) from error
     entries = checkpoints.stated(manifest, where)
-    if _held(target, f"{folder}/{_MANIFEST}") not in (None, manifest):
+    entries.pop(checkpoints.TRAINING, None)
+    manifest = checkpoints.portable(manifest)
+    if _held(target, f"{folder}/{MANIFEST}") not in (None, manifest):
         target.delete(folder)  # of another training under the same name
     for name, expected in entries.items():
         there = _held(target, f"{folder}/{name}")
@@ -43,7 +43,7 @@ def checkpoint(read: Read, id: str, target: Storage, fetched: Fetched, where: st
                 raise CheckpointError(f"{where}: {name} is damaged or was cut short (size or hash differs); try again")
             target.write(f"{folder}/{name}", data)
         fetched(f"{id}/{name}", expected.size)
-    target.write(f"{folder}/{_MANIFEST}", manifest)
+    target.write(f"{folder}/{MANIFEST}", manifest)
 
 
 def files(source: Storage, target: Storage, names: list[str], fetched: Fetched) -> None:

@@ -60,9 +60,16 @@ def _replicates(study: dict[str, Any], n: int) -> str:
     own = [arm["name"] for arm in study["arms"] if arm.get("replicate_stream")]
     paired = "Replicate i has the same split, batch order and shared initialisation in every arm"
     paired += f", but for {', '.join(own)}, which have streams of their own." if own else "."
+    extra = study["replication"].get("extra_epochs", 0)
+    longer = f", {plural(extra, 'epoch')} beyond the length that was selected," if extra else ""
+    seen = (
+        f" They go on from those of run {before}, which had been measured on them."
+        if (before := study.get("extends"))
+        else ""
+    )
     return (
-        f"{count(n)} an arm, each on a fresh seed and at full length{refit}. {paired} "
-        "The test images were opened for replicates only."
+        f"{count(n)} an arm, each on a fresh seed and at full length{longer}{refit}. {paired} "
+        f"The test images were opened for replicates only.{seen}"
     )
 
 

@@ -105,6 +105,7 @@ class Budget:
 class Replication:
     """The chosen configuration of each arm on `n` fresh seeds; `refit` trains them on training and validation images.
 
+    They train `extra_epochs` beyond the length that was selected, the same number in every arm.
     `samples` is the k of the secondary k-sample evaluation, and of the importance-weighted bound of what decodes. Of
     the first `ais` test images log p(x) is estimated by annealed importance sampling, which takes its time.
     """
@@ -113,6 +114,7 @@ class Replication:
     refit: bool = False
     samples: int = 12
     ais: int = 0
+    extra_epochs: int = 0
 
 
 @dataclass(frozen=True)

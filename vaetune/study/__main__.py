@@ -11,9 +11,9 @@ from typing import NoReturn
 from vaetune.errors import UserError, unknown
 from vaetune.study import Study
 from vaetune.study.blame import shown
-from vaetune.study.load import available, load
+from vaetune.study.load import Loaded, available, load
 from vaetune.study.options import BATTERIES, PHASES, Options, tracking_uri
-from vaetune.study.plan import check, costs, disk, render_estimate, render_plan
+from vaetune.study.plan import check, costs, disk, extension, render_estimate, render_plan
 from vaetune.study.settings import apply
 from vaetune.study.tabulate import show
 
@@ -23,6 +23,7 @@ _EPILOG = """examples:
   vaetune regularizer_ablation --preset quick          run it
   vaetune my/own_study.py --set arms=plain,svae --set budget.trials=8
   vaetune regularizer_ablation --resume RUN --phase report
+  vaetune regularizer_ablation --extend RUN --set replication.extra_epochs=20
 """
 
 
@@ -52,9 +53,7 @@ def _main(argv: Sequence[str]) -> int:
     for note in notes:
         print(f"vaetune: note: {note}", file=sys.stderr)
     check(study)
-    if arguments.plan:
-        return _plan(study, arguments.data_root, arguments.download)
-    if arguments.submit:
+    if arguments.submit and not arguments.plan:
         return _submit(arguments, argv, loaded.path)
     options = Options(
         preset=arguments.preset,
@@ -62,6 +61,7 @@ def _main(argv: Sequence[str]) -> int:
         tracking_uri=tracking_uri(arguments.tracking_uri, arguments.storage),
         address=arguments.address,
         resume=arguments.resume,
+        extend=arguments.extend,
         phase=arguments.phase,
         seed=arguments.seed,
         reproducible=arguments.reproducible,
@@ -70,6 +70,8 @@ def _main(argv: Sequence[str]) -> int:
         download=arguments.download,
         battery=arguments.battery,
     )
+    if arguments.plan:
+        return _plan(loaded, study, options)
     from vaetune.study.runner import run
 
     return run(loaded, study, options)
@@ -115,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--address", help="a Ray cluster's address; auto: this machine's (default: start Ray here)")
     add("--submit", metavar="URL", help="run it as a job of the cluster with this dashboard (http://127.0.0.1:8265)")
     add("--resume", metavar="RUN", help="go on with an earlier execution")
+    add(
+        "--extend",
+        metavar="RUN",
+        help="train a finished execution's replicates on, in a new one; with --set replication.extra_epochs=N",
+    )
     add("--phase", metavar="PHASE", help=f"run one phase only: {', '.join(PHASES)}")
     add("--seed", type=int, default=0, help="root of all random numbers (default: 0)")
     add("--reproducible", action="store_true", help="the same numbers twice on one kind of CPU; slower search")
@@ -157,15 +164,22 @@ def _list() -> int:
     return 0
 
 
-def _plan(study: Study, data_root: str | None, download: bool) -> int:
+def _plan(loaded: Loaded, study: Study, options: Options) -> int:
     """The plan at once, then the estimate: it needs torch, the data, and some seconds of measuring."""
     table = costs(study)
-    render_plan(study, table)
+    if not options.extend:
+        render_plan(study, table)
     from vaetune.datasets import open_dataset
     from vaetune.datasets.splits import trained
     from vaetune.study.estimate import parameters, seconds_per_epoch
 
-    data = open_dataset(study.dataset.name, Path(data_root) if data_root else None, download)
+    data = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
+    if options.extend:
+        from vaetune.study import extend
+        from vaetune.study.runner import dataset_info
+
+        table = extension(table, extend.check(loaded, study, options, dataset_info(study, data)))
+        render_plan(study, table)
     wanted, pool = study.dataset, data.development()
     n_train = trained(len(pool), wanted.n_validation, wanted.n_train, pool.groups)
     seconds = {arm.name: seconds_per_epoch(study, arm, data, n_train) for arm in study.arms}

@@ -9,7 +9,7 @@ import platform
 import secrets
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,11 +31,15 @@ _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pandas", "pyarrow", "
 
 @dataclass
 class Execution:
-    """The folder `<storage>/<study>/<RUN>/` and what is written there besides tables and checkpoints."""
+    """The folder `<storage>/<study>/<RUN>/` and what is written there besides tables and checkpoints.
+
+    `extends` is the RUN whose replicates it trains on; "": it begins anew.
+    """
 
     study: Study
     run: str
     storage: Storage
+    extends: str = ""
     tables: Tables = field(init=False)
     environment: dict[str, Any] = field(default_factory=dict)
 
@@ -53,7 +57,7 @@ class Execution:
 def create(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> Execution:
     """A new execution with its study.json and environment.json."""
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    execution = Execution(study, run, Storage(options.storage).below(f"{study.name}/{run}"))
+    execution = Execution(study, run, Storage(options.storage).below(f"{study.name}/{run}"), options.extend or "")
     try:
         execution.storage.write("study.json", _pretty(resolved(loaded, study, options, run, dataset_info)))
     except OSError as error:
@@ -65,13 +69,10 @@ def create(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping
 def reopen(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> Execution:
     """An earlier execution of this very study; raises `UserError` if there is none or its study was another."""
     assert options.resume is not None
-    root = Storage(options.storage)
-    runs = [name for name in root.list(study.name) if root.exists(f"{study.name}/{name}/study.json")]
-    if options.resume not in runs:
-        raise unknown(f"run of {study.name} in {root.uri}", options.resume, runs)
-    execution = Execution(study, options.resume, root.below(f"{study.name}/{options.resume}"))
-    before = _object(execution.storage, "study.json")
-    if changed := _changed(before, resolved(loaded, study, options, options.resume, dataset_info)):
+    storage, before = recorded(options.storage, study.name, options.resume)
+    execution = Execution(study, options.resume, storage, before.get("extends", ""))
+    now = resolved(loaded, study, replace(options, extend=execution.extends), options.resume, dataset_info)
+    if changed := changes(before, now):
         raise UserError(
             f"run {options.resume} was started with another {', '.join(changed)}; resume it with the study file and "
             f"the flags it was started with (preset {before.get('preset')}, seed {before.get('seed')}), or start a "
@@ -86,6 +87,16 @@ def reopen(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping
     return execution
 
 
+def recorded(root: str, study: str, run: str) -> tuple[Storage, dict[str, Any]]:
+    """The folder of an earlier execution and its study.json; raises `UserError` with the near matches."""
+    storage = Storage(root)
+    runs = [name for name in storage.list(study) if storage.exists(f"{study}/{name}/study.json")]
+    if run not in runs:
+        raise unknown(f"run of {study} in {storage.uri}", run, runs)
+    folder = storage.below(f"{study}/{run}")
+    return folder, _object(folder, "study.json")
+
+
 def unfinished(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[str, Any]) -> str | None:
     """The latest earlier execution of this very study that has no report and that nobody works on, by its RUN."""
     root = Storage(options.storage)
@@ -95,7 +106,7 @@ def unfinished(loaded: Loaded, study: Study, options: Options, dataset_info: Map
         if not storage.exists("study.json") or storage.exists("report/report.html") or lock.busy(storage):
             continue
         with contextlib.suppress(UserError):  # a damaged one is offered to nobody
-            if not _changed(_object(storage, "study.json"), now):
+            if not changes(_object(storage, "study.json"), now):
                 return run
     return None
 
@@ -104,15 +115,21 @@ _OPERATIONAL = ("preset", "file", "run", "resources")
 """What may differ when an execution is resumed; none of it changes a number."""
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What two records of a study differ in, but for what changes no number."""
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two records of a study differ in, dotted, but for what changes no number."""
     plain = json.loads(_pretty(now))
     # What was not there to be chosen once, as it was then.
-    before = {"endpoint": config.to_json(endpoints.ERROR)} | dict(before)
+    before = {"endpoint": config.to_json(endpoints.ERROR), "extends": ""} | dict(before)
     for key, usual in (("training", TrainingConfig()), ("replication", Replication()), ("budget", Budget())):
         if isinstance(found := before.get(key), dict):
             before[key] = json.loads(_pretty(config.to_json(usual))) | found
-    return [key for key in plain if plain[key] != before.get(key) and key not in _OPERATIONAL]
+    return [path for key in plain if key not in _OPERATIONAL for path in _differing(key, before.get(key), plain[key])]
+
+
+def _differing(path: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys():
+        return [each for key in now for each in _differing(f"{path}.{key}", before.get(key), now[key])]
+    return [path] if before != now else []
 
 
 def _unlike(pattern: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -157,6 +174,7 @@ def resolved(
     return {
         "name": study.name,
         "run": run,
+        "extends": options.extend or "",
         "file": {"name": loaded.path.name, "sha256": loaded.sha256},
         "hypothesis": study.hypothesis,
         "preset": options.preset,

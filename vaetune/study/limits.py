@@ -40,6 +40,7 @@ STUDY = {
     "replication.n": COUNT,
     "replication.samples": COUNT,
     "replication.ais": NATURAL,
+    "replication.extra_epochs": NATURAL,
     "resources.cpus": POSITIVE,
     "resources.gpus": NONNEGATIVE,
 }

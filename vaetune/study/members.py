@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from vaetune.config import Configuration
+from vaetune.config import Configuration, digest, to_json
 from vaetune.seeding import seed_for
 from vaetune.study import Arm, Study
 from vaetune.training.choice import Choice
@@ -42,6 +42,11 @@ def candidate_id(study: Study, arm: Arm, search: int, rank: int, reseed: int) ->
 def replicate_id(arm: str, replicate: int) -> str:
     """The id of an arm's replicate."""
     return f"{arm}-rep{replicate:02d}"
+
+
+def identity(member: Member) -> str:
+    """What must be the same for a checkpoint to be this member's: configuration and seeds."""
+    return digest({"configuration": to_json(member.configuration), "seeds": asdict(member.seeds)})
 
 
 def search_stream(arm: Arm, search: int) -> str:

@@ -16,7 +16,8 @@ class Options:
     """None of these changes a number of the study but `seed` and `reproducible`.
 
     `storage` is a local folder or s3://bucket/prefix; `tracking_uri` None switches tracking off; `address` is a Ray
-    cluster's (None: one is started here); `resume` is the RUN of an earlier execution; `phase` runs one phase only;
+    cluster's (None: one is started here); `resume` is the RUN of an earlier execution; `extend` is the RUN of a
+    finished one, whose replicates a new execution trains on (see `vaetune.study.extend`); `phase` runs one phase only;
     `data_root` is where datasets lie (None: the datasets' own default), `download` allows them to be fetched.
     `battery` "full" adds outliers, attacks and memorisation to what EVALUATE measures.
     """
@@ -26,6 +27,7 @@ class Options:
     tracking_uri: str | None = None
     address: str | None = None
     resume: str | None = None
+    extend: str | None = None
     phase: str | None = None
     seed: int = 0
     reproducible: bool = False

@@ -6,23 +6,16 @@ of the phases; nothing in an arm depends on when another arm gets where.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
-import pandas as pd
-
-from vaetune import config
-from vaetune.config import Configuration, DatasetConfig, ModelConfig, TrainingConfig
-from vaetune.models.configs import CATALOGUE
-from vaetune.study import Arm, Study, members, select
+from vaetune.config import Configuration
+from vaetune.study import Arm, Study
+from vaetune.study.entries import replications, reseedings
 from vaetune.study.members import GroupSpec
 from vaetune.study.phases import QueuePhase, SearchPhase, pack
-from vaetune.study.recorder import Entry, Recorder
+from vaetune.study.recorder import Recorder
 from vaetune.study.tuning import Row
 from vaetune.training.choice import Choice
-from vaetune.training.seeds import Member
 
 
 class Pipeline:
@@ -89,49 +82,3 @@ class Pipeline:
             done = set(mine["trial_id"])
             todo = [e for e in entries if e.member.id not in done]
             self._queue.add(pack(todo, self._choice, self._most))
-
-
-def reseedings(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:
-    """SELECT of one arm: its best trials on fresh seeds, on two validation folds in turn."""
-    entries = []
-    rank: dict[int, int] = {}
-    for candidate in select.candidates(ledger, replace(study, arms=(arm,))):
-        number = rank[candidate.search] = rank.get(candidate.search, -1) + 1
-        chosen = parse(study, candidate.config)
-        for member in members.reseeded(study, root, arm, candidate.search, number, chosen):
-            entries.append(Entry(member, "select", "", f"fold{member.fold}", candidate.search, number))
-    return entries
-
-
-def replications(study: Study, root: int, arm: Arm, ledger: pd.DataFrame) -> list[Entry]:
-    """REPLICATE of one arm: its chosen configuration (one a search, in turn) on fresh seeds."""
-    winners = select.chosen(ledger, replace(study, arms=(arm,)))
-    searches = study.budget.searches
-    chosen = [parse(study, winners[arm.name, search].config) for search in range(searches)]
-    if study.replication.refit:
-        chosen = [_unpatient(c, ledger[ledger["config_hash"] == config.digest(c)]) for c in chosen]
-    found: list[Member] = members.replicates(study, root, arm, chosen)
-    return [Entry(member, "replicate", "", search=i % searches, number=i) for i, member in enumerate(found)]
-
-
-def _unpatient(chosen: Configuration, trained: pd.DataFrame) -> Configuration:
-    """A configuration that stops early, for training without validation images: at its usual best epoch instead."""
-    patience = chosen.training.patience
-    if not patience:
-        return chosen
-    selected = trained[(trained["phase"] == "select") & (trained["outcome"] == "finished")]
-    best = selected["epochs"].where(selected["epochs"] == selected["length"], selected["epochs"] - patience)
-    return config.override(chosen, {"training.patience": 0, "training.epochs": max(1, round(best.median()))})
-
-
-def parse(study: Study, text: str) -> Configuration:
-    """A configuration from the ledger; a model class of the study's own file need not be in the catalogue."""
-    data: dict[str, Any] = json.loads(text)
-    own: type[ModelConfig] = type(study.model)
-    described = data.pop("model")
-    known = described.get("kind") in CATALOGUE and described["kind"] != own.kind
-    model = config.from_json(ModelConfig if known else own, described, "model.")
-    training = config.from_json(TrainingConfig, data["training"], "training.")
-    return Configuration(
-        model=model, training=training, dataset=config.from_json(DatasetConfig, data["dataset"], "dataset.")
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from vaetune.config import Configuration, architecture
@@ -14,7 +14,7 @@ from vaetune.study.checks import check
 from vaetune.study.space import combined, configuration, describe, draws
 from vaetune.study.tabulate import show
 
-__all__ = ["ArmCost", "check", "costs", "disk", "render_estimate", "render_plan", "rungs", "search_epochs"]
+__all__ = ["ArmCost", "check", "costs", "disk", "extension", "render_estimate", "render_plan", "rungs", "search_epochs"]
 
 _FLOAT32 = 4  # bytes
 
@@ -57,16 +57,24 @@ def costs(study: Study) -> tuple[ArmCost, ...]:
     return tuple(_cost(study, arm) for arm in study.arms)
 
 
-def disk(study: Study, arm: Arm, parameters: Callable[[Configuration], int]) -> int:
-    """Bytes of the checkpoints that an arm keeps: replicates and top k as float32 weights, and two training states.
+def extension(table: Sequence[ArmCost], more: int) -> tuple[ArmCost, ...]:
+    """What is left to spend where a finished execution is extended by so many epochs of each replicate."""
+    return tuple(
+        replace(c, trials=0, search_epochs=0, select_epochs=0, replicate_epochs=c.replicates * more) for c in table
+    )
 
-    The largest architecture of the space counts. A training state is the weights, Adam's two moments and the average.
+
+def disk(study: Study, arm: Arm, parameters: Callable[[Configuration], int]) -> int:
+    """Bytes of the checkpoints that an arm keeps: float32 weights of replicates and top k, and training states.
+
+    Each replicate has a training state, and two are of what still trains. The largest architecture of the space counts.
+    A training state is the weights, Adam's two moments, the average, and with patience the best weights.
     """
     configs = {architecture(c): c for c in _configurations(study, arm)}
     largest = max(parameters(c) for c in configs.values())
     weights = study.replication.n + study.budget.top_k * study.budget.searches
-    training = 2 * max(4 if c.training.ema else 3 for c in configs.values())
-    return _FLOAT32 * largest * (weights + training)
+    state = max(3 + bool(c.training.ema) + bool(c.training.patience) for c in configs.values())
+    return _FLOAT32 * largest * (weights + (study.replication.n + 2) * state)
 
 
 def render_plan(study: Study, table: Sequence[ArmCost]) -> None:
@@ -135,7 +143,7 @@ def _cost(study: Study, arm: Arm) -> ArmCost:
         search_epochs=budget.searches * (budget.audit * full + (budget.trials - budget.audit) * stopped),
         select_epochs=budget.searches * budget.top_k * budget.reseeds * full,
         replicates=n,
-        replicate_epochs=n * full,
+        replicate_epochs=n * (full + study.replication.extra_epochs),
     )
 
 

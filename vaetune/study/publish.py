@@ -24,10 +24,10 @@ from vaetune.report import summaries
 from vaetune.report.evidence import gather
 from vaetune.study import snapshots
 from vaetune.study.console import Console
+from vaetune.study.entries import parse
 from vaetune.study.execution import Execution
 from vaetune.study.members import replicate_id
 from vaetune.study.options import Options
-from vaetune.study.pipeline import parse
 from vaetune.study.select import best_replicate
 from vaetune.study.tracked import Tracked, beside, record
 from vaetune.tracking import about, address, links, pictures, spool
@@ -174,8 +174,8 @@ def load(ex: Execution, id: str, dataset: Dataset) -> Loaded:
     index = validation[:EXPLORED]
     images, labels = torch.from_numpy(development.images[index]), torch.from_numpy(development.labels[index])
     subject = Subject(id, model.requires_grad_(False), images, labels, dataset.class_names)
-    names = ("config.json", "weights.safetensors", "manifest.json")
-    files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in names}
+    files = {name: ex.storage.read(f"checkpoints/{id}/{name}") for name in checkpoints.PORTABLE}
+    files[checkpoints.MANIFEST] = checkpoints.portable(files[checkpoints.MANIFEST])
     return Loaded(id, model, files, subject, initial)
 
 

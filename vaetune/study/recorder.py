@@ -29,7 +29,10 @@ FLUSH_EVERY = 2.0
 
 @dataclass
 class Entry:
-    """A member under way, and what the ledger will say about it."""
+    """A member under way, and what the ledger will say about it.
+
+    `selected` is the hash of the configuration that was selected, for a replicate, which may train at another length.
+    """
 
     member: Member
     phase: str
@@ -38,6 +41,7 @@ class Entry:
     search: int = 0
     number: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
+    selected: str = ""
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
@@ -164,7 +168,7 @@ class Recorder:
             "number": entry.number,
             "params": json.dumps(entry.params),
             "config": config.canonical(as_json),
-            "config_hash": config.digest(as_json),
+            "config_hash": entry.selected or config.digest(as_json),
             "seed": member.seeds.initial,
             "group_id": entry.group_id,
             "outcome": outcome,

@@ -38,6 +38,8 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     """Runs the study, or what is left of it, and returns the exit code; raises `UserError`."""
     if options.phase not in (None, PHASES[0]) and not options.resume:
         raise UserError(f"--phase {options.phase} works on an earlier execution: name it with --resume RUN")
+    if options.extend and options.resume:
+        raise UserError("--extend begins a new run and --resume goes on with one that is there: give one of them")
     if options.tracking_uri:
         address.checked(options.tracking_uri)
     if options.address and options.phase not in ("report", "publish"):
@@ -47,6 +49,10 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
     dataset = open_dataset(study.dataset.name, Path(options.data_root) if options.data_root else None, options.download)
     measurable(study, dataset)
     info = dataset_info(study, dataset)
+    if options.extend:
+        from vaetune.study import extend
+
+        extend.check(loaded, study, options, info)
     left = None if options.resume else execution.unfinished(loaded, study, options, info)
     opened = execution.reopen if options.resume else execution.create
     ex = opened(loaded, study, options, info)
@@ -59,6 +65,10 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
         console.note(f"run {left} of this very study is unfinished; to go on with it: {_resume_command(options, left)}")
     try:
         with lock.held(ex.storage), signals:
+            if ex.extends:
+                from vaetune.study import extend
+
+                extend.take_over(ex, options, console.note)
             _phases(options, ex, dataset, console, signals)
     except KeyboardInterrupt:
         console.close()
@@ -134,9 +144,11 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
 
 def _resume_command(options: Options, run: str) -> str:
     """The command that goes on with an execution: the one that was typed, with --resume, passwords left out."""
-    arguments = [re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", a) for a in sys.argv[1:] if not a.startswith("--resume")]
-    if options.resume in arguments:
-        arguments.remove(options.resume)
+    mine = ("--resume", "--extend")  # what is extended is written down
+    arguments = [re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", a) for a in sys.argv[1:] if not a.startswith(mine)]
+    for value in (options.resume, options.extend):
+        if value in arguments:
+            arguments.remove(value)
     return shlex.join(["python", "-m", "vaetune.study", *arguments, "--resume", run])
 
 

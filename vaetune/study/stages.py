@@ -21,10 +21,11 @@ from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, battery, evaluate, health, importance, plan, tuning
 from vaetune.study.board import Board
 from vaetune.study.console import Console
+from vaetune.study.entries import replications
 from vaetune.study.evaluate import Known, Measured
 from vaetune.study.execution import Execution
 from vaetune.study.phases import SearchPhase
-from vaetune.study.pipeline import Pipeline, replications
+from vaetune.study.pipeline import Pipeline
 from vaetune.study.pool import Pool
 from vaetune.study.recorder import Data, Recorder
 from vaetune.study.search import Search

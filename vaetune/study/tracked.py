@@ -32,6 +32,7 @@ class Tracked:
             about=about(study),
             tags={"vaetune.preset": options.preset, "vaetune.data": data["digest"], "vaetune.seed": str(options.seed)}
             | {"vaetune.hypothesis": ex.study.hypothesis}
+            | ({"vaetune.extends": ex.extends} if ex.extends else {})
             | ({"mlflow.source.git.commit": git["revision"]} if git else {}),
             objective=(ex.study.objective.metric, ex.study.objective.direction),
             known=dict(zip(before["own_id"], before["run_id"], strict=True)),

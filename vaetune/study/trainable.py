@@ -19,13 +19,13 @@ from ray import tune
 
 from vaetune import checkpoints
 from vaetune.checkpoints import Checkpoint, CheckpointError
-from vaetune.config import digest, to_json
+from vaetune.config import to_json
 from vaetune.errors import UserError
 from vaetune.models.decoding import decodes
 from vaetune.storage import Storage
 from vaetune.study import devices, pretrained, snapshots, versions
 from vaetune.study.chooser import Chooser
-from vaetune.study.members import GroupSpec, replicate_id
+from vaetune.study.members import GroupSpec, identity, replicate_id
 from vaetune.study.patience import GaveUp, Patience
 from vaetune.study.pool import Pool
 from vaetune.study.watchdog import Watchdog
@@ -152,7 +152,7 @@ class GroupTrainable(tune.Trainable):
             except CheckpointError as error:
                 _log.warning("%s; training it again", error)
         found = found or checkpoints.resume_point(self.storage, member.id)
-        return found if found and found.config["identity"] == _identity(member) else None
+        return found if found and found.config["identity"] == identity(member) else None
 
     def _split(self, member: Member) -> Split:
         train, validation = self.pool.folded(member, self.refit and self.spec.phase == "replicate")
@@ -237,8 +237,9 @@ class GroupTrainable(tune.Trainable):
         self.outcomes[row.id] = (row.outcome, row.reason)
         if row.outcome == "finished" and self.spec.phase != "select":
             weights = group.ended.pop(row.id)
-            config = self._config(row.id, {"epoch": row.epoch})
-            checkpoints.save(self.storage, row.id, Checkpoint(config, weights, {}))
+            numbers, training = group.states.pop(row.id, ({"epoch": row.epoch}, {}))
+            kept = training if self.spec.phase == "replicate" else {}  # so that --extend can train it on
+            checkpoints.save(self.storage, row.id, Checkpoint(self._config(row.id, numbers), weights, kept))
         else:
             self.storage.delete(f"checkpoints/{row.id}")  # what it left while it trained
 
@@ -258,7 +259,7 @@ class GroupTrainable(tune.Trainable):
             "arm": member.arm,
             "phase": self.spec.phase,
             "configuration": to_json(member.configuration),
-            "identity": _identity(member),
+            "identity": identity(member),
             "seeds": asdict(member.seeds),
             "shape": list(self.data[self.device][0].shape[1:]),
             "classes": self.classes,
@@ -312,7 +313,3 @@ def _epoch(group: Group) -> tuple[list[Progress] | Exception, float]:
 def _sources(members: Sequence[Member]) -> set[str]:
     """The checkpoints that these members begin from."""
     return {member.configuration.training.pretrained for member in members} - {""}
-
-
-def _identity(member: Member) -> str:
-    return digest({"configuration": to_json(member.configuration), "seeds": asdict(member.seeds)})

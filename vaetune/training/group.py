@@ -96,6 +96,7 @@ class Group:
         self.ended: dict[str, dict[str, Tensor]] = {}
         self._streams: dict[str, torch.Generator] = {}
         self._captured: tuple[tuple[Sequence[float], float], Captured] | None = None
+        self.states: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {}
 
     def _fresh(self, member: Member) -> Model:
         model = member.configuration.model.build(self.pixels.shape[1:], self.classes)
@@ -145,6 +146,8 @@ class Group:
                 self.schedule.see(r, row.metrics[self.criterion])
             if row.outcome == "finished":
                 self.ended[row.id] = self.weights(r)
+                if not row.reason:  # at its whole length: it could be trained on, as who stopped early could not
+                    self.states[row.id] = self.state(r)
         self.keep([r for r, row in enumerate(progress) if not row.outcome])
         return progress
 
@@ -208,7 +211,7 @@ class Group:
         if len({numbers["epoch"] for numbers, _ in states}) != 1:
             raise ValueError("members of one group resume at one epoch")
         self.epoch, self.steps = (states[0][0][name] for name in ("epoch", "steps"))
-        self.turns = self._turns()
+        self.turns, self._captured = self._turns(), None
         for r, (numbers, tensors) in enumerate(states):
             for name, tensor in self.model.state_dict().items():
                 tensor[r].copy_(tensors[f"live.{name}"])

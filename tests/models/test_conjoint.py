@@ -11,23 +11,28 @@ from vaetune.datasets import open_dataset
 from vaetune.datasets.batches import Resident
 from vaetune.errors import UserError
 from vaetune.models.base import initialise
-from vaetune.models.configs import ConjointVAEConfig
-from vaetune.models.conjoint_vae import ConjointVAE
+from vaetune.models.configs import ConjointAVBConfig, ConjointVAEConfig
+from vaetune.models.conjoint import Conjoint
+from vaetune.models.conjoint_avb import ConjointAVB
 from vaetune.noise import Noise
 from vaetune.training.group import Group, Split
 from vaetune.training.seeds import Member, Seeds
 
 SMALL = ConjointVAEConfig(hidden=(8,), latents=3, private=2)
+IMPLICIT = ConjointAVBConfig(hidden=(8,), latents=3, private=2, noise=4, posterior=(8,), discriminator=(8,))
+
+both_forms = pytest.mark.parametrize("config", [SMALL, IMPLICIT], ids=lambda config: config.kind)
 
 
-def built() -> ConjointVAE:
-    model = SMALL.build((2, 3, 3), 4)
+def built(config: ConjointVAEConfig | ConjointAVBConfig = SMALL) -> Conjoint:
+    model = config.build((2, 3, 3), 4)
     initialise(model, 0)
     return model
 
 
-def test_each_latent_sees_and_is_seen_by_its_own() -> None:
-    model, x = built(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+@both_forms
+def test_each_latent_sees_and_is_seen_by_its_own(config: ConjointVAEConfig | ConjointAVBConfig) -> None:
+    model, x = built(config), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     other = torch.cat((x[:, :1], 1 - x[:, 1:]), 1)  # another right image
     moved = (model.code(x).mu != model.code(other).mu).any(0)
     assert moved.tolist() == [False] * 2 + [True] * 5
@@ -46,8 +51,11 @@ def test_the_kl_is_that_of_all_three_parts() -> None:
     torch.testing.assert_close(code.penalty, kl_divergence(Independent(Normal(code.mu, code.sigma), 1), prior))
 
 
-def test_transfer_begins_at_home_and_ends_with_the_other_private_part() -> None:
-    model, x = built(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+@both_forms
+def test_transfer_begins_at_home_and_ends_with_the_other_private_part(
+    config: ConjointVAEConfig | ConjointAVBConfig,
+) -> None:
+    model, x = built(config), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     source = x.flip(0)
     images = model.transfer(x, source, 5)
     assert images.shape == (5, 4, 1, 3, 3)
@@ -57,9 +65,28 @@ def test_transfer_begins_at_home_and_ends_with_the_other_private_part() -> None:
     assert not torch.equal(images[1], images[2])
 
 
-def test_images_that_are_no_pair_are_refused() -> None:
+@both_forms
+def test_images_that_are_no_pair_are_refused(config: ConjointVAEConfig | ConjointAVBConfig) -> None:
     with pytest.raises(UserError, match=r"left_channels = 1: images of 1 channels"):
-        SMALL.build((1, 3, 3), 4)
+        config.build((1, 3, 3), 4)
+
+
+def test_implicit_parts_are_independent_and_their_discriminator_sees_them_all() -> None:
+    """Noise of one part moves no other; the score changes with each."""
+    model, x = built(IMPLICIT), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert isinstance(model, ConjointAVB)
+    h = model.features(x)
+    draws = torch.stack([model.sample(h, Noise(torch.Generator().manual_seed(seed))) for seed in range(200)])
+    parts = draws[:, 0].double().split(model.parts, -1)
+    for i, one in enumerate(parts):
+        assert (one.std(0) > 0).all()
+        for other in parts[i + 1 :]:
+            joint = torch.corrcoef(torch.cat((one, other), -1).T)[: one.shape[1], one.shape[1] :]
+            assert joint.abs().max() < 0.3  # 4/√200
+    z = draws[0]
+    for latent in range(model.latents):
+        bumped = z.index_add(1, torch.tensor([latent]), torch.ones(4, 1))
+        assert not torch.equal(model.discriminator(x, z), model.discriminator(x, bumped))
 
 
 @pytest.mark.slow
