@@ -60,9 +60,10 @@ def read(file: Path) -> Tree:
 
 def check(bucket: str, cluster: Tree) -> None:
     """Raises `UserError` for the first thing that is missing or misspelt."""
-    spelling(cluster)
-    token.require({"RAY_AUTH_TOKEN_PATH": str(Path(cluster["file_mounts"]["~/.ray/auth_token"]).expanduser())})
-    account(bucket, cluster)
+    with _explained():  # botocore looks for the profile before it does anything
+        spelling(cluster)
+        token.require({"RAY_AUTH_TOKEN_PATH": str(Path(cluster["file_mounts"]["~/.ray/auth_token"]).expanduser())})
+        account(bucket, cluster)
 
 
 def spelling(cluster: Tree) -> None:
@@ -101,26 +102,23 @@ def account(bucket: str, cluster: Tree) -> None:
     zones = [zone.strip() for zone in cluster["provider"]["availability_zone"].split(",")]
     nodes = [node["node_config"] for node in cluster["available_node_types"].values()]
     stack = f"make cluster/aws-stack.yaml there, or set the region in {FILE.name}"
-    with _explained():
-        ec2, iam, s3 = (boto3.client(service, region_name=region) for service in ("ec2", "iam", "s3"))
+    ec2, iam, s3 = (boto3.client(service, region_name=region) for service in ("ec2", "iam", "s3"))
     for template in sorted(
         {node["LaunchTemplate"]["LaunchTemplateName"] for node in nodes if "LaunchTemplate" in node}
     ):
         with _explained(f"region {region} has no launch template {template}; {stack}"):
             ec2.describe_launch_templates(LaunchTemplateNames=[template])
-    with _explained():
-        groups = ec2.describe_security_groups(Filters=_filters({"group-name": [group]}))["SecurityGroups"]
-        public = _filters({"availability-zone": zones, "map-public-ip-on-launch": ["true"]})
-        subnets = ec2.describe_subnets(Filters=public)["Subnets"]
+    groups = ec2.describe_security_groups(Filters=_filters({"group-name": [group]}))["SecurityGroups"]
+    public = _filters({"availability-zone": zones, "map-public-ip-on-launch": ["true"]})
+    subnets = ec2.describe_subnets(Filters=public)["Subnets"]
     if not groups:
         raise UserError(f"region {region} has no security group {group}; {stack}")
     _private(groups)
     if not all("SubnetIds" in node for node in nodes):
         _in_one_network(groups, subnets, ", ".join(zones))
     for kind in sorted({node["InstanceType"] for node in nodes}):
-        with _explained():
-            of = _filters({"instance-type": [kind], "location": zones})
-            offers = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=of)
+        of = _filters({"instance-type": [kind], "location": zones})
+        offers = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=of)
         if not offers["InstanceTypeOfferings"]:
             raise UserError(f"no machines of type {kind} in {', '.join(zones)}: take another type or other zones")
     for profile in sorted({node["IamInstanceProfile"]["Name"] for node in nodes}):

@@ -78,6 +78,11 @@ def test_no_credentials(
     refused(check, "results", gpu, "no AWS credentials")
 
 
+def test_a_profile_that_is_not_there(check: ModuleType, gpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    refused(check, "results", gpu, "AWS cannot be asked: The config profile (nobody) could not be found")
+
+
 @pytest.mark.parametrize("mode", [None, 0o644])
 def test_no_token_or_one_that_others_can_read(
     account: None, check: ModuleType, gpu: dict[str, Any], tmp_path: Path, mode: int | None
