@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,29 @@ def test_a_bucket_that_is_not_there_or_not_ours(
 ) -> None:
     environment = {**weed.KEYS, **keys, "AWS_ENDPOINT_URL_S3": weed.endpoint}
     assert expected in mistake(tmp_path, "--storage", f"s3://{bucket}/runs", **environment)
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """S3, asked in one region for a bucket of another."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(301)
+        self.send_header("x-amz-bucket-region", "eu-central-1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_bucket_in_another_region(tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        said = mistake(tmp_path, "--storage", "s3://team/runs", **keys, AWS_ENDPOINT_URL_S3=endpoint)
+        server.shutdown()
+    assert "the configured region is 'eu-west-1' while the bucket is located in 'eu-central-1'" in said
 
 
 @pytest.mark.parametrize("way", [("--submit", "http://127.0.0.1:1"), ("--address", "auto")])

@@ -72,6 +72,9 @@ def admit(address: str, study: Study, storage: str) -> None:
 
     On more than one machine a local folder holds results that nobody else finds.
     """
+    from vaetune.study.knock import knock
+
+    knock(address)
     _init(address, {"runtime_env": {"env_vars": ENVIRONMENT}})
     room = _capacity(address)
     deadline = time.monotonic() + _JOIN_S
