@@ -66,9 +66,9 @@ class Matrix:
                         )
                     )
                     if row == n - 1:
-                        self.figure.layout[f"xaxis{panel if panel > 1 else ''}"].title = axes.label(across)
+                        self.figure.layout[f"xaxis{panel if panel > 1 else ''}"].title = axes.label(across, "<br>")
                     if column == 0:
-                        self.figure.layout[f"yaxis{panel if panel > 1 else ''}"].title = axes.label(up)
+                        self.figure.layout[f"yaxis{panel if panel > 1 else ''}"].title = axes.label(up, "<br>")
         for trace in self.figure.data:
             trace.on_click(self._clicked)
 
