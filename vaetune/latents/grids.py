@@ -17,7 +17,6 @@ from torch import Tensor
 
 GROUND, INK = (255, 255, 255), (61, 67, 77)
 _TEXT = 13
-_SMALLEST = 44  # pixels that the side of an image has in a picture, at least
 
 
 def pixels(image: Tensor) -> NDArray[np.uint8]:
@@ -34,14 +33,15 @@ def grid(
     titles: Sequence[str] = (),
     gap: int = 2,
     corner: str = "",
+    side: int = 44,
 ) -> Image.Image:
     """Rows of images [C, H, W] of one size as one picture: `names` left of the rows, `titles` above the columns.
 
-    `corner` stands above the names. A title that is wider than its column is cut. Small images are enlarged by a whole
-    factor, so that every pixel is a square.
+    `corner` stands above the names. A title that is wider than its column is cut. Images lower than `side` pixels are
+    enlarged by a whole factor, so that every pixel is a square.
     """
     height, width, _ = pixels(rows[0][0]).shape
-    factor = max(1, -(-_SMALLEST // height))
+    factor = max(1, -(-side // height))
     high, wide = height * factor + gap, width * factor + gap
     font = _font()
     left = max((int(font.getlength(text)) + 10 for text in (*names, corner) if text), default=gap)
