@@ -117,7 +117,8 @@ def pixels(page: Any, image: Any) -> str:
     return str(
         image.evaluate(
             """async image => { for (let done = false; !done;) await image.decode().then(() => { done = true; },
-            () => new Promise(requestAnimationFrame)); const c = document.createElement('canvas'); c.width = image.naturalWidth; c.height = image.naturalHeight; c.getContext('2d').drawImage(image, 0, 0);
+            () => new Promise(requestAnimationFrame)); const c = document.createElement('canvas');
+            c.width = image.naturalWidth; c.height = image.naturalHeight; c.getContext('2d').drawImage(image, 0, 0);
             return c.toDataURL(); }"""
         )
     )
