@@ -24,6 +24,8 @@
 # %%
 import os
 
+import pandas as pd
+
 import vaetune
 
 RUNS = os.environ.get("VAETUNE_RUNS", "../runs")  # where results lie: the --storage of the study
@@ -33,6 +35,7 @@ RUNS = os.environ.get("VAETUNE_RUNS", "../runs")  # where results lie: the --sto
 #
 # A study's name and an arm stand for the arm's *champion* in MLflow's registry: the best published version, by the mean
 # validation score of its execution. MLflow is asked at `MLFLOW_TRACKING_URI`, else in the database beside the results.
+# With `device="cuda"` the model lies on a GPU.
 
 # %%
 svae = vaetune.load("regularizer_ablation", arm="svae_decoder", storage=RUNS)
@@ -70,7 +73,7 @@ pictures.reconstructions(svae.subject())
 # ## By folder, by run, from S3
 #
 # The same call takes a result's folder, its RUN, an id of one of MLflow's runs, or an `s3://` address. From a result
-# any replicate can be had by its id. `load_all` brings every model whose parameters match.
+# any replicate can be had by its id. `load_all` brings every model whose parameters match, by value or by a function.
 
 # %%
 one = vaetune.load(svae.run, id="svae-rep03", storage=RUNS)
@@ -78,9 +81,9 @@ print(one)
 
 weak = vaetune.load_all(
     f"{RUNS}/regularizer_ablation/{svae.run}",
-    {"arm": "svae", "phase": "replicate", "model.beta": lambda beta: beta < 1},
+    {"phase": "replicate", "model.bottleneck": "gaussian", "model.beta": lambda beta: beta < 0.1},
 )
-[(m.id, round(m.config.model.beta, 5), round(m.metrics["test/error"], 3)) for m in weak]
+pd.DataFrame({"model": m.id, "β": m.config.model.beta, "test error": m.metrics["test/error"]} for m in weak)
 
 # %% [markdown]
 # ## Files

@@ -38,14 +38,15 @@ print(study["run"], "·", study["hypothesis"])
 # ## Verdicts
 #
 # The comparisons were declared before anything ran. *Better* and *worse* are about a difference that is significant
-# after Holm; *equivalent* means that the interval lies inside the margin; *undecided* is an answer too, and it comes
-# with the smallest difference that this many replicates could have shown.
+# after Holm; *equivalent* means that a difference as large as the margin is ruled out; *different, negligibly* is both;
+# *undecided* is an answer too, and it comes with the smallest difference that this many replicates could have shown.
 
 # %%
 verdicts = pd.read_csv(folder / "report" / "comparisons.csv")
-shown = verdicts[["comparison", "verdict", "difference", "low", "high", "p_adjusted", "detectable"]].copy()
-shown[["difference", "low", "high", "detectable"]] *= 100  # points of test error
-shown.round(3)
+shown = verdicts[["comparison", "verdict", "p_adjusted"]].copy()
+for column in ("difference", "low", "high", "detectable"):
+    shown[f"{column}, points"] = 100 * verdicts[column]  # of test error
+shown.set_index("comparison").round(3)
 
 # %% [markdown]
 # ## Tables
@@ -79,13 +80,16 @@ figure
 # ## A plot of your own
 #
 # Replicate *i* has the same split, batch order and initial values in every arm, so differences are taken pair by pair.
-# That is what gives a comparison its power: the spread of the differences is smaller than that of the errors.
+# What both arms owe to an easy split cancels in them. What that is worth is seen by two spreads: of the differences as
+# they are, and of what they would be if the arms had nothing in common. (So few replicates tell a spread only roughly.)
 
 # %%
 by_replicate = replicates.pivot(index="replicate", columns="arm", values="test/error")
-difference = 100 * (by_replicate["svae"] - by_replicate["deterministic_wide"])
-print(f"spread of the errors {100 * by_replicate['svae'].std():.2f} points, of the differences {difference.std():.2f}")
+svae, wide = 100 * by_replicate["svae"], 100 * by_replicate["deterministic_wide"]
+difference = svae - wide
+print(f"SD of the paired differences {difference.std():.2f} points, unpaired {(svae.var() + wide.var()) ** 0.5:.2f}")
 
 figure = go.Figure(layout={"template": "none", "xaxis_title": "replicate", "yaxis_title": "svae − wide, points"})
 figure.add_bar(x=difference.index, y=difference)
+figure.add_hline(difference.mean(), line_dash="dash", annotation_text=f"mean {difference.mean():+.2f}")
 figure

@@ -50,13 +50,14 @@ Explorer({m.id: m.subject for m in models})
 #
 # ## Pictures
 #
-# Where the images lie, on the principal axes of their codes. A percentage is the share of the variance.
+# Where the images lie on the principal axes of their codes; on the diagonal, how each class is spread along one.
 
 # %%
 scatters.scatter_matrix(subject, axes=(0, 1, 2))
 
 # %% [markdown]
-# One latent at a time, those with most nats first. A latent that costs hardly a nat hardly moves anything.
+# One latent at a time, those with most nats first, from −2.5 to +2.5 σ of the codes. A latent that costs hardly a nat
+# hardly moves anything.
 
 # %%
 traversals.traversals(subject, index=2)
@@ -65,10 +66,19 @@ traversals.traversals(subject, index=2)
 traversals.moving(subject, index=2)
 
 # %% [markdown]
-# Each class's own codes, the plane of the two greatest principal axes, and straight lines between images.
+# Draws from the prior N(0, I), then draws around each class's own codes. Where β is small the codes spread further than
+# the prior, which then draws from places that the decoder has hardly seen: such a model encodes, but does not generate.
+
+# %%
+print("rms of the codes", round(float(subject.mu.square().mean().sqrt()), 2), "(the prior's is 1)")
+pictures.prior_samples(subject, rows=3)
 
 # %%
 pictures.class_grid(subject)
+
+# %% [markdown]
+# The plane of the two greatest principal axes, at the quantiles of the codes along them, and straight lines between
+# images.
 
 # %%
 pictures.manifold(subject, n=12)

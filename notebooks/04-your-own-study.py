@@ -81,7 +81,7 @@ def beta_and_dropout(trial):
 GAUSSIAN = {"model.bottleneck": "gaussian"}
 STUDY = Study(
     name="rings",
-    hypothesis="Dropout before the variational layer helps on 400 noisy images.",
+    hypothesis="Dropout before the variational layer helps on 500 noisy images.",
     arms=(
         Arm(name="svae", summary="the variational layer", overrides=GAUSSIAN, space=beta),
         Arm(name="svae_dropout", summary="with dropout before it", overrides=GAUSSIAN, space=beta_and_dropout),
@@ -121,10 +121,12 @@ _, _, replicates = vaetune.tables("rings", storage=str(work / "runs"))
 print(replicates.groupby("arm")["test/error"].agg(["mean", "std", "count"]).round(3))
 
 (comparisons,) = (work / "runs" / "rings").glob("*/report/comparisons.csv")
-pd.read_csv(comparisons)[["comparison", "verdict", "difference", "low", "high"]].round(3)
+verdicts = pd.read_csv(comparisons)[["comparison", "verdict", "margin", "difference", "low", "high"]]
+verdicts.round(3)
 
 # %% [markdown]
-# Six replicates and a hundred validation images decide little, and the verdict says so.
+# Fractions of test images here; the report prints points. Read a verdict with its margin: arms that differ by less than
+# that, for certain, are called *equivalent*, and where six replicates cannot tell, *undecided*.
 #
 # ## Run it on a cluster
 #

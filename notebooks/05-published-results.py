@@ -19,7 +19,7 @@
 #
 # Alemi et al. (2017, arXiv:1612.00410, table 1) give the test errors of one MNIST network under several regularizers,
 # each trained on all 60,000 images. What was measured here lies in `results/`, as the reports of those runs have it.
-# Nothing in this notebook is typed in: where a run is missing it says so.
+# No result in these tables is typed in: where a run is missing it says so.
 
 # %%
 import pandas as pd
@@ -28,7 +28,8 @@ from vaetune.study.load import load
 
 published = load("regularizer_ablation").preset("paper").published
 ours = pd.read_csv("results/arms.csv")
-ours.groupby(["preset", "dataset", "n_train", "trials"])["replicates"].agg(["count", "sum"])
+measured = ours.groupby(["preset", "dataset", "n_train", "trials", "run"])["replicates"]
+measured.agg(arms="count", replicates="sum")
 
 # %% [markdown]
 # ## The same setting
@@ -68,5 +69,6 @@ pd.DataFrame({preset: {arm: cell(preset, arm) for arm in ours["arm"].unique()} f
 
 # %%
 comparisons = pd.read_csv("results/comparisons.csv")
-comparisons[["difference", "low", "high"]] *= 100
-comparisons.set_index(["preset", "comparison"])[["verdict", "difference", "low", "high", "p_adjusted"]].round(3)
+for column in ("difference", "low", "high"):
+    comparisons[f"{column}, points"] = 100 * comparisons[column]
+comparisons.drop(columns=["difference", "low", "high"]).set_index(["preset", "comparison"]).round(3)

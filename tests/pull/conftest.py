@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import http.server
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,3 +106,77 @@ def sealed() -> Callable[[Path, dict[str, bytes]], None]:
         (checkpoint / "manifest.json").write_text(json.dumps(manifest | changes))
 
     return seal
+
+
+class Relay(http.server.ThreadingHTTPServer):
+    """Hands HTTP on to a server on loopback; the next files named in `breaking` come to the middle of their body only.
+
+    There `halfway` is set, and the connection ends when the client does or `go_on` is set. `asked` are the paths of all
+    GETs.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Door)
+        self.behind, self.uri = port, f"http://127.0.0.1:{self.server_port}"
+        self.breaking: list[str] = []
+        self.asked: list[str] = []
+        self.halfway, self.go_on = threading.Event(), threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients are killed on purpose here: that they are gone is no error."""
+
+
+class _Door(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Relay
+
+    def do_GET(self) -> None:
+        relay = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        onwards = http.client.HTTPConnection("127.0.0.1", relay.behind)
+        onwards.request(self.command, self.path, body, dict(self.headers))
+        answer = onwards.getresponse()
+        data = answer.read()
+        onwards.close()
+        self.send_response_only(answer.status)
+        for name, text in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, text)
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(data)))
+        self.end_headers()
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        if self.command == "GET":
+            relay.asked.append(name)
+            if name in relay.breaking:
+                relay.breaking.remove(name)
+                self.wfile.write(data[: len(data) // 2])
+                relay.halfway.set()
+                relay.go_on.wait()
+                self.close_connection = True
+                return
+        self.wfile.write(data)
+
+    do_HEAD = do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: tests read what they need from `asked`."""
+
+
+@pytest.fixture
+def relay() -> Iterator[Callable[[int], Relay]]:
+    """Opens relays to ports of this machine."""
+    opened: list[Relay] = []
+
+    def open_one(port: int) -> Relay:
+        opened.append(Relay(port))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.go_on.set()
+        each.shutdown()
+        each.server_close()

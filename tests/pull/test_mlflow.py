@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -189,22 +190,52 @@ def _of(path: Path, published: Published) -> bool:
     return f'"id": "{published.id}"' in (path.parent / "config.json").read_text()
 
 
-def test_a_killed_pull_leaves_only_whole_files_and_goes_on(served: Served, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vaetune.pull", "toy", "--arm", "svae", "--tracking-uri", served.uri]
-    command += ["--to", str(tmp_path)]
-    pull = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not list(tmp_path.rglob("config.json")):
-        assert pull.poll() is None
-        time.sleep(0.001)
+@pytest.fixture
+def half(served: Served, relay: Callable[[int], Any]) -> Any:
+    """A relay to the server, which breaks off in the middle of weights."""
+    found = relay(urlsplit(served.uri).port)
+    found.breaking = ["weights.safetensors"]
+    return found
+
+
+def pulling(uri: str, to: Path) -> list[str]:
+    return [sys.executable, "-m", "vaetune.pull", "toy", "--arm", "svae", "--tracking-uri", uri, "--to", str(to)]
+
+
+def checkpoint(to: Path) -> dict[str, bytes]:
+    folder = to / "toy" / RUN / "checkpoints" / BEST["svae"]
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_pull_killed_in_the_middle_of_a_file_goes_on(served: Served, half: Any, tmp_path: Path) -> None:
+    whole = {path.name: path.read_bytes() for path in (served.folder / "checkpoints" / BEST["svae"]).iterdir()}
+    pull = subprocess.Popen(pulling(half.uri, tmp_path), stdout=subprocess.DEVNULL)
+    assert half.halfway.wait(120)
     pull.kill()
     pull.wait()
-    target = tmp_path / "toy" / RUN
-    expected = served.folder / "checkpoints" / load(served.folder, "svae").id
-    for path in (p for p in target.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        assert path.read_bytes() == (expected / path.name).read_bytes()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == str(target)
-    assert same(load(target, "svae"), load(served.folder, "svae"))
+    assert checkpoint(tmp_path) == {"config.json": whole["config.json"]}
+    half.asked.clear()
+    done = subprocess.run(pulling(half.uri, tmp_path), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "toy" / RUN)
+    assert "weights.safetensors" in half.asked
+    assert "config.json" not in half.asked, "what is there and whole is not fetched again"
+    assert checkpoint(tmp_path) == whole
+    assert same(load(tmp_path / "toy" / RUN, "svae"), load(served.folder, "svae"))
+
+
+def test_a_connection_that_breaks_off_in_the_middle_of_a_file_is_told(
+    served: Served, half: Any, tmp_path: Path
+) -> None:
+    half.go_on.set()
+    done = subprocess.run(pulling(half.uri, tmp_path), capture_output=True, text=True, check=False)
+    assert half.halfway.is_set()
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"vaetune: MLflow at {half.uri} does not give weights.safetensors of svae-rep01 ")
+    assert said.endswith(" (the connection broke off); try again")
+    assert set(checkpoint(tmp_path)) == {"config.json"}
+    assert subprocess.run(pulling(half.uri, tmp_path), check=False, stdout=subprocess.DEVNULL).returncode == 0
+    assert same(load(tmp_path / "toy" / RUN, "svae"), load(served.folder, "svae"))
 
 
 def test_nobody_there_is_one_line(tmp_path: Path) -> None:

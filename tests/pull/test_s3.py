@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -58,23 +58,53 @@ def test_damage_in_the_bucket_is_noticed(bucket: str) -> None:
         load(f"{bucket}/toy", "svae")
 
 
-def test_a_killed_pull_leaves_only_whole_files_and_goes_on(bucket: str, folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vaetune.pull", f"{bucket}/toy", "--all", "--to", str(tmp_path / "to")]
-    target = tmp_path / "to" / "toy" / RUN
-    pull = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ.copy())
-    while not list(target.glob("checkpoints/*/weights.safetensors")):
-        assert pull.poll() is None
-        time.sleep(0.001)
+@pytest.fixture
+def half(weed: Any, bucket: str, relay: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A relay to the server, which breaks off in the middle of weights."""
+    found = relay(urlsplit(weed.endpoint).port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", found.uri)
+    found.breaking = ["weights.safetensors"]
+    return found
+
+
+def pulling(bucket: str, to: Path) -> list[str]:
+    return [sys.executable, "-m", "vaetune.pull", f"{bucket}/toy", "--arm", "svae", "--to", str(to)]
+
+
+def files(target: Path) -> set[str]:
+    return {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
+
+
+def test_a_pull_killed_in_the_middle_of_a_file_goes_on(half: Any, bucket: str, folder: Path, tmp_path: Path) -> None:
+    target, own = tmp_path / "to" / "toy" / RUN, "checkpoints/svae-rep01"
+    pull = subprocess.Popen(pulling(bucket, tmp_path / "to"), stdout=subprocess.DEVNULL)
+    assert half.halfway.wait(120)
     pull.kill()
     pull.wait()
-    there = [p for p in target.rglob("*") if p.is_file() and not p.name.startswith(".")]
-    assert 0 < len(there) < len([p for p in folder.rglob("*") if p.is_file()])
-    for path in there:
-        assert path.read_bytes() == (folder / path.relative_to(target)).read_bytes()
-    assert not [name for name in Storage(target).list("report") if name.endswith(".aside")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        assert path.read_bytes() == (target / path.relative_to(folder)).read_bytes()
+    there = files(target)
+    assert {name for name in there if "checkpoints" in name} == {f"{own}/config.json"}
+    with pytest.raises(UserError, match="unknown checkpoint"):
+        load(target, "svae")
+    half.asked.clear()
+    subprocess.run(pulling(bucket, tmp_path / "to"), check=True, stdout=subprocess.DEVNULL)
+    assert half.asked.count("weights.safetensors") == 1
+    assert "config.json" not in half.asked, "what is there and whole is not fetched again"
+    for name in files(target):
+        assert (target / name).read_bytes() == (folder / name).read_bytes()
+    assert load(target, "svae").id == "svae-rep01"
+
+
+def test_a_connection_that_breaks_off_in_the_middle_of_a_file_is_made_again(
+    half: Any, bucket: str, folder: Path, tmp_path: Path
+) -> None:
+    half.go_on.set()
+    subprocess.run(pulling(bucket, tmp_path / "to"), check=True, stdout=subprocess.DEVNULL)
+    assert half.halfway.is_set()
+    assert half.asked.count("weights.safetensors") >= 2
+    target = tmp_path / "to" / "toy" / RUN
+    for name in files(target):
+        assert (target / name).read_bytes() == (folder / name).read_bytes()
+    assert load(target, "svae").id == "svae-rep01"
 
 
 def test_a_wrong_key_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

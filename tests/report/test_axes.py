@@ -59,6 +59,7 @@ def test_the_curves_have_the_arms_numbers(blocks: list[Any]) -> None:
     assert "+" not in span
     assert float(span.split(" to ")[0]) < 40 < float(span.split(" to ")[1])
     parting = next(block for block in blocks if isinstance(block, Table))
+    assert parting.title.startswith("The comparisons along "), "not as its section"
     assert list(parting.frame["verdict"])[1] == "better"
     assert parting.frame["difference"].iloc[1] == pytest.approx(-0.1, abs=0.02)
 

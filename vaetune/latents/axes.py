@@ -67,10 +67,10 @@ class Axes:
             z = z + (step * self.spread[axis]).unsqueeze(-1) * self.directions[axis]
         return z
 
-    def label(self, axis: int) -> str:
-        """The name of an axis with what it explains."""
-        kl = "" if self.kl is None else f", {self.kl[axis]:.2f} nats"
-        return f"{self.names[axis]} · {100 * self.share[axis]:.0f} %{kl}"
+    def label(self, axis: int, between: str = " · ") -> str:
+        """The name of an axis and what it explains, with `between` where a line may break."""
+        kl = "" if self.kl is None else f", KL {self.kl[axis]:.2f} nats"
+        return f"{self.names[axis]}{kl}{between}{100 * self.share[axis]:.0f} % of variance"
 
 
 def _shares(variance: Tensor) -> Tensor:

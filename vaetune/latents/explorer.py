@@ -39,15 +39,18 @@ class Explorer:
         self._makers, self._made = dict(models), dict[str, Subject]()
         self.picker = w.Dropdown(options=list(models), description="model")
         self.kind = w.ToggleButtons(options=["principal axes", "latents"], style={"button_width": "auto"})
-        self.components = w.SelectMultiple(rows=5, description="axes")
+        self.components = w.SelectMultiple(rows=10, description="axes")
         self.origin = w.Dropdown(options=[_ALL], description="from")
         self.sliders = [
             w.FloatSlider(0.0, min=-REACH, max=REACH, step=0.1, readout_format="+.1f", continuous_update=True)
             for _ in range(SLIDERS)
         ]
         self.reset = w.Button(description="back to the origin")
-        self.decoded, self.image, self.neighbours = (w.Image(format="png") for _ in range(3))
-        self.said, self.took = w.HTML(), w.HTML()
+        # As large as they are: a box would stretch them.
+        self.decoded, self.image, self.neighbours = (
+            w.Image(format="png", layout={"align_self": "flex-start"}) for _ in range(3)
+        )
+        self.said, self.took, self.legend, self.unit = (w.HTML() for _ in range(4))
         self.matrix = Matrix(self._clicked)
         self.clicked = 0
         for widget in (self.picker, self.kind):
@@ -62,8 +65,8 @@ class Explorer:
         self.widget = w.VBox(
             [
                 w.HBox([self.picker, self.kind]),
-                w.HBox([self.components, self.matrix.figure, clicked]),
-                w.HBox([w.VBox([self.origin, *self.sliders, self.reset]), moved]),
+                w.HBox([self.components, w.VBox([self.matrix.figure, self.legend]), clicked]),
+                w.HBox([w.VBox([self.origin, self.unit, *self.sliders, self.reset]), moved]),
             ]
         )
         self._choose()
@@ -91,6 +94,10 @@ class Explorer:
         labels = [axes.label(i) for i in range(len(axes))]
         self.components.options = list(zip(labels, range(len(labels)), strict=True))
         self.components.value = tuple(range(min(3, len(axes))))
+        palette = zip(colors(len(subject.class_names)), subject.class_names, strict=True)
+        self.legend.value = " &nbsp; ".join(
+            f"<span style='color:{color}'>●</span> {escape(name)}" for color, name in palette
+        )
         present = [i for i in range(len(subject.class_names)) if int((subject.labels == i).sum()) > 1]
         self.origin.options = [
             (_ALL, _ALL),
@@ -112,7 +119,7 @@ class Explorer:
         subject = self.subject
         self.clicked = index
         pair = [subject.x([index])[0], subject.reconstructions[index]]
-        self.image.value = png(grid([pair], titles=["image", "decoded"]))
+        self.image.value = png(grid([pair], titles=["image", "decoded"], side=100))
         self.neighbours.value = png(grid([subject.x(subject.neighbours(index))]))
         self.said.value = self._probabilities(index)
         if self.origin.value == _CLICKED:
@@ -139,6 +146,8 @@ class Explorer:
         return (subject.mu[self.clicked] if origin == _CLICKED else self.axes.center), self.axes
 
     def _reset(self) -> None:
+        of = f"class {self.subject.class_names[self.origin.value]}" if isinstance(self.origin.value, int) else _ALL
+        self.unit.value = f"moved by σ of the codes of {escape(of)}:"
         for slider in self.sliders:
             slider.value = 0.0
         self._decode()
@@ -148,6 +157,7 @@ class Explorer:
         start, axes = self._start()
         steps = {i: s.value for i, s in enumerate(self.sliders[: len(axes)]) if s.value}
         label = self.origin.value if isinstance(self.origin.value, int) else int(self.subject.labels[self.clicked])
-        picture = grid([self.subject.decode(axes.moved(start, steps).unsqueeze(0), label)], gap=0)
-        self.decoded.value = png(picture.resize((4 * picture.width, 4 * picture.height), 0))
+        self.decoded.value = png(
+            grid([self.subject.decode(axes.moved(start, steps).unsqueeze(0), label)], gap=0, side=200)
+        )
         self.took.value = f"decoded in {1000 * (time.perf_counter() - started):.0f} ms"

@@ -17,7 +17,6 @@ from torch import Tensor
 
 GROUND, INK = (255, 255, 255), (61, 67, 77)
 _TEXT = 13
-_SMALLEST = 44  # pixels that the side of an image has in a picture, at least
 
 
 def pixels(image: Tensor) -> NDArray[np.uint8]:
@@ -29,18 +28,24 @@ def pixels(image: Tensor) -> NDArray[np.uint8]:
 
 
 def grid(
-    rows: Sequence[Sequence[Tensor] | Tensor], names: Sequence[str] = (), titles: Sequence[str] = (), gap: int = 2
+    rows: Sequence[Sequence[Tensor] | Tensor],
+    names: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    gap: int = 2,
+    corner: str = "",
+    side: int = 44,
 ) -> Image.Image:
     """Rows of images [C, H, W] of one size as one picture: `names` left of the rows, `titles` above the columns.
 
-    Small images are enlarged by a whole factor, so that every pixel is a square.
+    `corner` stands above the names. A title that is wider than its column is cut. Images lower than `side` pixels are
+    enlarged by a whole factor, so that every pixel is a square.
     """
     height, width, _ = pixels(rows[0][0]).shape
-    factor = max(1, -(-_SMALLEST // height))
+    factor = max(1, -(-side // height))
     high, wide = height * factor + gap, width * factor + gap
     font = _font()
-    left = max((int(font.getlength(name)) + 10 for name in names), default=gap)
-    top = _TEXT + 9 if titles else gap
+    left = max((int(font.getlength(text)) + 10 for text in (*names, corner) if text), default=gap)
+    top = _TEXT + 9 if titles or corner else gap
     columns = max(len(row) for row in rows)
     out = Image.new("RGB", (left + columns * wide, top + len(rows) * high), GROUND)
     draw = ImageDraw.Draw(out)
@@ -51,8 +56,34 @@ def grid(
     for r, name in enumerate(names):
         draw.text((left - 6, top + r * high + (high - gap) // 2), name, INK, font, anchor="rm")
     for c, title in enumerate(titles):
-        draw.text((left + c * wide + (wide - gap) // 2, top - 5), title, INK, font, anchor="ms")
+        draw.text((left + c * wide + (wide - gap) // 2, top - 5), _fitted(title, wide, font), INK, font, anchor="ms")
+    if corner:
+        draw.text((left - 6, top - 5), corner, INK, font, anchor="rs")
     return out
+
+
+def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The text, or as much of it as fits into `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    return next((cut for n in range(len(text), 0, -1) if font.getlength(cut := f"{text[:n]}…") <= width), "")
+
+
+def stacked(pictures: Sequence[Image.Image], title: str) -> Image.Image:
+    """Pictures one below the other, under a title."""
+    height = _TEXT + 9
+    out = Image.new("RGB", (max(p.width for p in pictures), height + sum(p.height for p in pictures)), GROUND)
+    ImageDraw.Draw(out).text((5, height - 5), title, INK, _font(), anchor="ls")
+    for picture in pictures:
+        out.paste(picture, (0, height))
+        height += picture.height
+    return out
+
+
+def sigmas(steps: float) -> str:
+    """A number of standard deviations, as the pictures print it."""
+    rounded = round(steps, 1)
+    return f"{rounded:+.1f}σ".replace("-", "−") if rounded else "0"
 
 
 @cache

@@ -13,7 +13,7 @@ from vaetune.latents.axes import Axes
 from vaetune.latents.scatters import colors
 from vaetune.latents.subject import Subject
 
-_CELL = 170
+_CELL, _FAINT = 170, "#DDE0E4"
 
 
 class Matrix:
@@ -41,9 +41,11 @@ class Matrix:
                 template="none",
                 showlegend=False,
                 width=90 + _CELL * max(2, n),
-                height=70 + _CELL * max(2, n),
-                margin={"l": 60, "r": 8, "t": 8, "b": 46},
+                height=76 + _CELL * max(2, n),
+                margin={"l": 64, "r": 8, "t": 8, "b": 62},
             )
+            shape.update_xaxes(zeroline=False, gridcolor=_FAINT, title_standoff=8)
+            shape.update_yaxes(zeroline=False, gridcolor=_FAINT, title_standoff=8)
             self.figure.layout = shape.layout
             at = axes.coordinates(subject.mu).numpy(force=True)
             palette = colors(len(subject.class_names))
@@ -66,9 +68,9 @@ class Matrix:
                         )
                     )
                     if row == n - 1:
-                        self.figure.layout[f"xaxis{panel if panel > 1 else ''}"].title = axes.label(across)
+                        self.figure.layout[f"xaxis{panel if panel > 1 else ''}"].title = axes.label(across, "<br>")
                     if column == 0:
-                        self.figure.layout[f"yaxis{panel if panel > 1 else ''}"].title = axes.label(up)
+                        self.figure.layout[f"yaxis{panel if panel > 1 else ''}"].title = axes.label(up, "<br>")
         for trace in self.figure.data:
             trace.on_click(self._clicked)
 

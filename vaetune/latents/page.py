@@ -62,7 +62,11 @@ def _model(subject: Subject) -> dict[str, Any]:
 
 
 def _plane(subject: Subject, axes: Axes, pair: tuple[int, int], at: Tensor) -> dict[str, Any]:
-    """Two axes in units of their spread: where the images lie, and what is decoded at each cell, top row first."""
+    """Two axes in units of their spread: where the images lie, and what is decoded at each cell, top row first.
+
+    A model that decodes with a label gets the first class, which `told` says.
+    """
+    label = 0 if subject.conditional else None
     steps = torch.linspace(-REACH, REACH, CELLS, device=subject.mu.device)
     across, up = torch.meshgrid(steps, steps.flip(0), indexing="xy")
     z = axes.moved(axes.center.expand(CELLS * CELLS, -1), {pair[0]: across.flatten(), pair[1]: up.flatten()})
@@ -70,7 +74,8 @@ def _plane(subject: Subject, axes: Axes, pair: tuple[int, int], at: Tensor) -> d
     return {
         "axes": [axes.label(axis) for axis in pair],
         "points": _rounded(at[:, list(pair)] / unit),
-        "decoded": _sheet(subject.decode(z), CELLS),
+        "decoded": _sheet(subject.decode(z, label), CELLS),
+        "told": "" if label is None else subject.class_names[label],
     }
 
 

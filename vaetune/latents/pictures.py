@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,8 +32,9 @@ def prior_samples(subject: Subject, rows: int = 6, columns: int = 10, seed: int 
     if subject.kl is None and not isinstance(subject.model, Generative):
         raise UserError(f"{subject.name} has no prior: its latent has neither noise nor a KL. class_grid needs none")
     z = _normal(subject, rows * columns, seed)
-    told = torch.arange(rows * columns, device=z.device) % columns % subject.model.classes
-    return grid(list(subject.decode(z, told).split(columns)))  # type: ignore[no-untyped-call]
+    told = torch.arange(columns, device=z.device) % subject.model.classes
+    titles = [subject.class_names[label] for label in told.tolist()] if subject.conditional else []
+    return grid(list(subject.decode(z, told.repeat(rows)).split(columns)), titles=titles)  # type: ignore[no-untyped-call]
 
 
 def class_grid(subject: Subject, columns: int = 10, seed: int = 0) -> Image.Image:
@@ -40,10 +43,9 @@ def class_grid(subject: Subject, columns: int = 10, seed: int = 0) -> Image.Imag
     A model that is told the label gets it, and z from the prior instead: its classes share one latent space.
     """
     rows, names = [], []
-    told = isinstance(subject.model, Generative) and subject.model.conditional
     noise = _normal(subject, columns * subject.model.classes, seed).split(columns)  # type: ignore[no-untyped-call]
     for label, name in enumerate(subject.class_names):
-        if told:
+        if subject.conditional:
             z = noise[label]
         elif int((subject.labels == label).sum()) < 2:
             continue
@@ -56,23 +58,37 @@ def class_grid(subject: Subject, columns: int = 10, seed: int = 0) -> Image.Imag
 
 
 def manifold(
-    subject: Subject, axes: tuple[int, int] = (0, 1), n: int = 15, label: int | None = None, principal: bool = True
+    subject: Subject,
+    axes: tuple[int, int] = (0, 1),
+    n: int = 15,
+    label: int | None = None,
+    principal: bool = True,
+    prior: bool = False,
 ) -> Image.Image:
     """n×n decoded points of a plane, at the quantiles of a normal distribution, so that equal areas are as likely.
 
-    With Z = 2 this is the whole space (Kingma & Welling 2014, fig. 4); else it is the plane of two principal axes, or
-    of two latents by their rank by KL, through the mean of all codes, or of class `label`. Rightwards is the first
-    axis, upwards the second.
+    The distribution is that of the codes: their mean, or that of class `label`, and their spread along each axis. With
+    `prior` it is N(0, I) over two latents; for Z = 2 that is figure 4 of Kingma & Welling (2014). With Z > 2 the plane
+    is of two principal axes, or of two latents by their rank by KL, and the other coordinates stay at the mean.
+    Rightwards is the first axis, upwards the second, marked by their quantiles in per cent. A model that decodes with a
+    label needs `label`.
     """
     if subject.latents < 2:
         raise UserError(f"{subject.name} has one latent: there is no plane to show; take traversals.traversals")
-    found = subject.principal_axes if principal and subject.latents > 2 else subject.latent_axes
+    if subject.conditional and label is None:
+        raise UserError(f"{subject.name} decodes with a label: give manifold the one to decode with")
+    found = subject.principal_axes if principal and not prior and subject.latents > 2 else subject.latent_axes
+    if prior:
+        found = replace(found, center=torch.zeros_like(found.center), spread=torch.ones_like(found.spread))
     u = (torch.arange(n, device=subject.mu.device) + 0.5) / n
     steps = torch.special.ndtri(u)
     across, up = torch.meshgrid(steps, steps.flip(0), indexing="xy")
-    base = found.center if label is None else subject.class_center(label)[0]
+    base = found.center if label is None or prior else subject.class_center(label)[0]
     z = found.moved(base.expand(n * n, -1), {axes[0]: across.flatten(), axes[1]: up.flatten()})
-    return grid(list(subject.decode(z, label).split(n)), gap=0)  # type: ignore[no-untyped-call]
+    percents = [f"{100 * each:.0f} %" for each in u.tolist()]
+    corner = f"{found.names[axes[1]]} ↑  {found.names[axes[0]]} →"
+    rows = subject.decode(z, label).split(n)  # type: ignore[no-untyped-call]
+    return grid(list(rows), percents[::-1], percents, gap=0, corner=corner)
 
 
 def interpolations(subject: Subject, pairs: int = 6, steps: int = 9) -> Image.Image:
@@ -91,7 +107,7 @@ def interpolations(subject: Subject, pairs: int = 6, steps: int = 9) -> Image.Im
         # A model that is told the label decodes the first half as the one class, the second as the other.
         told = torch.where(t.squeeze(1) < 0.5, subject.labels[a], subject.labels[b])
         rows.append(torch.cat((subject.x([a]), subject.decode(z, told), subject.x([b]))))
-    return grid(rows)
+    return grid(rows, titles=["image", *(f"{step:.3g}" for step in torch.linspace(0, 1, steps).tolist()), "image"])
 
 
 def transfers(subject: Subject, pairs: int = 6, steps: int = 7) -> Image.Image:

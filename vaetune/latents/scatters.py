@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import gaussian_kde  # type: ignore[import-untyped]
 from torch import Tensor
 
 from vaetune.errors import UserError
@@ -35,8 +36,7 @@ def scatter(subject: Subject) -> Image.Image:
     axes = plane(subject)
     figure, panel = _figure()
     _dots(panel, axes.coordinates(subject.mu)[:, :2].numpy(force=True), subject)
-    panel.set_xlabel(axes.label(0))
-    panel.set_ylabel(axes.label(1))
+    _named(panel, axes)
     panel.set_title(subject.name, color=_INK, fontsize=11)
     _legend(figure, subject)
     return _image(figure)
@@ -66,9 +66,9 @@ def scatter_matrix(subject: Subject, axes: Sequence[int] = (0, 1, 2, 3), princip
             else:
                 _dots(panel, at[:, [column, row]], subject, size=4)
             if r == n - 1:
-                panel.set_xlabel(found.label(column), fontsize=8)
+                panel.set_xlabel(found.label(column, "\n"), fontsize=8)
             if c == 0:
-                panel.set_ylabel(found.label(row), fontsize=8)
+                panel.set_ylabel(found.label(row, "\n"), fontsize=8)
     _legend(figure, subject)
     return _image(figure)
 
@@ -99,6 +99,7 @@ def over_training(subject: Subject, states: Iterable[tuple[int, Mapping[str, Ten
     for epoch, xy in moved:
         figure, panel = _figure()
         _dots(panel, xy, subject)
+        _named(panel, axes)
         margin = 0.05 * (high - low)
         panel.set_xlim(low[0] - margin[0], high[0] + margin[0])
         panel.set_ylim(low[1] - margin[1], high[1] + margin[1])
@@ -115,7 +116,14 @@ def _figure() -> tuple[Figure, Panel]:
     return figure, panel
 
 
+def _named(panel: Panel, axes: Axes) -> None:
+    panel.set_xlabel(axes.label(0))
+    panel.set_ylabel(axes.label(1))
+
+
 def _plain(panel: Panel) -> None:
+    panel.xaxis.label.set_color(_INK)
+    panel.yaxis.label.set_color(_INK)
     panel.tick_params(colors=_INK, labelsize=7, length=0)
     panel.grid(color=_FAINT, linewidth=0.6)
     panel.set_axisbelow(True)
@@ -131,9 +139,14 @@ def _dots(panel: Panel, at: NDArray[np.float32], subject: Subject, size: float =
 
 def _densities(panel: Panel, at: NDArray[np.float32], subject: Subject) -> None:
     labels = subject.labels.numpy(force=True)
-    edges = np.linspace(at.min(), at.max(), 25).tolist()
+    x = np.linspace(at.min(), at.max(), 200)
     for label, color in enumerate(colors(len(subject.class_names))):
-        panel.hist(at[labels == label], edges, histtype="step", color=color, linewidth=1)
+        own = at[labels == label]
+        if len(own) > 1 and np.ptp(own) > 0:  # of a single place there is no density
+            density = gaussian_kde(own)(x)
+            panel.plot(x, density, color=color, linewidth=1.2)
+            panel.fill_between(x, density, color=color, linewidth=0, alpha=0.12)
+    panel.set_ylim(bottom=0)
     panel.set_yticks([])
 
 

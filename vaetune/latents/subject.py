@@ -47,6 +47,11 @@ class Subject:
         return decodes(self.model)
 
     @property
+    def conditional(self) -> bool:
+        """Whether the model decodes with a label."""
+        return isinstance(self.model, Generative) and self.model.conditional
+
+    @property
     def latents(self) -> int:
         """The size Z of the latent space."""
         return self.mu.shape[1]
@@ -97,13 +102,15 @@ class Subject:
     def decode(self, z: Tensor, y: Tensor | int | None = None) -> Tensor:
         """The mean of p(x|z) as images [B, C, H, W] in [0, 1], for latents [B, Z].
 
-        `y` is a label for all or one for each, for models that are told it; without one these are told class 0.
+        `y` is a label for all or one for each; models that decode with one need it.
         """
         if not decodes(self.model):
             raise UserError(
                 f"{self.name} has no decoder, so there is nothing to decode: take an arm with one, such as "
                 "svae_decoder, or a generative model"
             )
+        if y is None and self.conditional:
+            raise UserError(f"{self.name} decodes with a label: give one")
         labels = torch.as_tensor(0 if y is None else y, device=z.device).expand(len(z))
         out = [decoded(self.model, *part) for part in zip(z.split(_BATCH), labels.split(_BATCH), strict=True)]  # type: ignore[no-untyped-call]
         return torch.cat(out).clamp(0, 1)

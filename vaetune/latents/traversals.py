@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaetune.latents.axes import Axes
-from vaetune.latents.grids import Animation, grid
+from vaetune.latents.grids import Animation, grid, sigmas, stacked
 from vaetune.latents.subject import Subject
 
 _FRAMES = 24
@@ -25,11 +25,14 @@ def traversals(
     shown = range(min(most, len(axes)))
     k = torch.linspace(-reach, reach, steps, device=subject.mu.device)
     rows = [_along(subject, axes, axis, index, k) for axis in shown]
-    return grid(rows, [axes.label(axis) for axis in shown], [f"{step:+.1f}σ" for step in k.tolist()])
+    return grid(rows, [axes.label(axis) for axis in shown], [sigmas(step) for step in k.tolist()])
 
 
 def moving(subject: Subject, index: int = 0, reach: float = 2.5, most: int = 24, principal: bool = False) -> Animation:
-    """The same as an animation: all axes at once in one picture, each moving by itself, there and back."""
+    """The same as an animation: all axes at once in one picture, each moving by itself, there and back.
+
+    The title says how many σ from its mean every axis is.
+    """
     axes = subject.principal_axes if principal else subject.latent_axes
     shown = range(min(most, len(axes)))
     k = reach * torch.sin(torch.linspace(0, 2 * torch.pi, _FRAMES + 1, device=subject.mu.device)[:-1])
@@ -40,7 +43,7 @@ def moving(subject: Subject, index: int = 0, reach: float = 2.5, most: int = 24,
     frames = []
     for frame in range(_FRAMES):
         parts = [grid([[a[frame] for a in line]], titles=names) for line, names in zip(lines, titles, strict=True)]
-        frames.append(_stacked(parts))
+        frames.append(stacked(parts, sigmas(float(k[frame]))))
     return Animation(tuple(frames), 90)
 
 
@@ -49,12 +52,3 @@ def _along(subject: Subject, axes: Axes, axis: int, index: int, k: Tensor) -> Te
     here = subject.mu[index]
     home = here - axes.coordinates(here.unsqueeze(0))[0, axis] * axes.directions[axis]
     return subject.decode(axes.moved(home.expand(len(k), -1), {axis: k}), int(subject.labels[index]))
-
-
-def _stacked(parts: list[Image.Image]) -> Image.Image:
-    out = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
-    top = 0
-    for part in parts:
-        out.paste(part, (0, top))
-        top += part.height
-    return out

@@ -61,7 +61,7 @@ def axis_blocks(found: Evidence, by_arm: pd.DataFrame, verdicts: Sequence[Verdic
             "Line: mean of the replicates, each arm tuned anew at every value. Band: 95 % interval over seeds and test "
             "examples of each point alone; whether two arms differ is said by their comparison, not by their bands.",
         ),
-        *_parting(found, verdicts),
+        *_parting(found, verdicts, " and ".join(_leaf(path) for path in (*outer, axis))),
     ]
 
 
@@ -108,8 +108,8 @@ def _curves(table: pd.DataFrame, x: str, panel: str | None, endpoint: Primary = 
     return dressed(figure, 420)
 
 
-def _parting(found: Evidence, verdicts: Sequence[Verdict]) -> list[Block]:
-    """Each comparison along the axis, and in words where it has a verdict other than "undecided"."""
+def _parting(found: Evidence, verdicts: Sequence[Verdict], axes: str) -> list[Block]:
+    """Each comparison along the axes: its verdicts in words, and at each value its numbers."""
     declared = {c["name"]: c for c in found.study["comparisons"] if c.get("at")}
     crossed = [verdict for verdict in verdicts if verdict.contrast.name in declared]
     if not crossed:
@@ -129,7 +129,7 @@ def _parting(found: Evidence, verdicts: Sequence[Verdict]) -> list[Block]:
         "Verdict": word("verdict"),
     }
     note = "The verdicts are adjusted for all declared comparisons at all values together."
-    return [Bullets(sentences), Table("parting", "Where the arms part", frame, columns, note)]
+    return [Bullets(sentences), Table("parting", f"The comparisons along {axes}", frame, columns, note)]
 
 
 def _row(declared: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -288,6 +288,7 @@ def _short(text: str) -> str:
         ("Connection refused", "connection refused"),
         ("timed out|timeout", "no answer in time"),
         ("Failed to resolve|Name or service not known|name resolution", "unknown host"),
+        ("Connection broken", "the connection broke off"),
         ("failed with error code 404|not in a valid JSON format", _NO_MLFLOW),
     ):
         if re.search(pattern, text):
