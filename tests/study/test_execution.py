@@ -185,7 +185,7 @@ def test_a_setting_that_is_younger_than_the_run_was_as_it_is_by_default(options:
     ex.storage.write("study.json", json.dumps(record).encode())
     reopen(options, ex.run)
     faster = replace(STUDY, training=replace(STUDY.training, precision="bf16"))
-    with pytest.raises(UserError, match="started with another training;"):
+    with pytest.raises(UserError, match=r"started with another training\.precision;"):
         reopen(options, ex.run, faster)
 
 
