@@ -184,6 +184,7 @@ OTHER = {
     "epochs": 31,
     "batch_size": 3,
     "schedule": "cosine",
+    "precision": "bf16",
     "decay_every": 2,
     "penalty_warmup": 1,
     "patience": 1,
