@@ -275,7 +275,7 @@ class Warm:
         """A study with its results in `root`; its RUN."""
         before = set(Storage(str(root)).list("warm"))
         with self._start(str(self.STUDY), "--storage", str(root), *arguments) as driver:
-            out, _ = driver.communicate(timeout=300)
+            out, _ = driver.communicate(timeout=500)
         assert driver.returncode == 0, out
         assert "Traceback" not in out
         new = set(Storage(str(root)).list("warm")) - before
@@ -312,7 +312,7 @@ class Warm:
         return {id: checkpoints.load(storage, id).weights for id in ("one-rep00", "one-rep01")}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def warm(study: Callable[..., subprocess.Popen[str]]) -> Warm:
     return Warm(study)
 

@@ -103,6 +103,7 @@ def test_the_histogram_finds_the_kl_of_a_gaussian() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_four_points_divide_the_prior_among_themselves() -> None:
     """The optimum has KL log 4 and tells the four images apart; the discriminator's KL is the one of a histogram.
 

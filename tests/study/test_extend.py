@@ -109,7 +109,7 @@ class Driver:
         if extends:
             extend.check(LOADED, study, options, info)
         ex = (execution.reopen if resume else execution.create)(LOADED, study, options, info)
-        if ex.extends:
+        if ex.extends and ex.tables.read("ledger").empty:
             extend.take_over(ex, options, lambda text: None)
         tracker, console = cast(Tracker, Deaf()), cast(Console, Deaf())
         work = stages.Stages(ex, data, 0, True, 1, True, tracker, Board(None), console, lambda: False)

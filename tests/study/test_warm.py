@@ -18,7 +18,7 @@ import pytest
 from vaetune.storage import Storage
 from vaetune.tables import Tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_study_begins_from_a_model_in_mlflow_and_goes_on_when_it_is_gone(warm: Any, tmp_path: Path) -> None:

@@ -58,12 +58,10 @@ def check(loaded: Loaded, study: Study, options: Options, dataset_info: Mapping[
 
 
 def take_over(ex: Execution, options: Options, say: Callable[[str], None]) -> None:
-    """Fills a new execution with what it goes on from; does nothing where that has been done.
+    """Fills a new execution, or one whose driver died at that, with what it goes on from.
 
-    The ledger comes last: once there, it says that everything is.
+    The ledger comes last: once it is there, everything is.
     """
-    if not ex.tables.read("ledger").empty:
-        return
     source, _ = execution.recorded(options.storage, ex.study.name, ex.extends)
     for folder in ("pretrained", "snapshots"):
         for owner in source.list(folder):

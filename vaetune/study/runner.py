@@ -65,7 +65,7 @@ def run(loaded: Loaded, study: Study, options: Options) -> int:
         console.note(f"run {left} of this very study is unfinished; to go on with it: {_resume_command(options, left)}")
     try:
         with lock.held(ex.storage), signals:
-            if ex.extends:
+            if ex.extends and ex.tables.read("ledger").empty:  # else that is done, and a report needs no torch
                 from vaetune.study import extend
 
                 extend.take_over(ex, options, console.note)
