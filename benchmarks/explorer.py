@@ -17,7 +17,9 @@ from vaetune.config import ModelConfig
 from vaetune.models.configs import NETWORKS, SupervisedVAEConfig, VAEConfig
 
 MODELS: dict[str, ModelConfig] = {
-    "64-256-256-784, the default study's": SupervisedVAEConfig(bottleneck="gaussian", decoder=(256, 256)),
+    "64-256-256-784, the default study's": SupervisedVAEConfig(
+        bottleneck="gaussian", decoder=(256, 256), reconstruction=0.1
+    ),
     "convolutional, 32-64 channels": VAEConfig(convolutions=NETWORKS["conv28"], hidden=(256,), latents=10),
 }
 
@@ -41,14 +43,14 @@ def _timed(config: ModelConfig, n: int) -> dict[str, float]:
     names = tuple("0123456789")
     subject = Subject("28", model.requires_grad_(False), images, torch.arange(500) % 10, names)
     explorer = Explorer({"28": lambda: subject})
-    shown, times = {explorer.decoded.value}, []
+    changes, times = 0, []
     for i in range(n):
         slider = explorer.sliders[i % len(explorer.sliders)]
-        started = time.perf_counter()
+        before, started = explorer.decoded.value, time.perf_counter()
         slider.value = slider.min + (i + 1) % 60 / 10
         times.append(1000 * (time.perf_counter() - started))
-        shown.add(explorer.decoded.value)
-    assert len(shown) > n // 2, "a move that changes nothing says nothing"
+        changes += explorer.decoded.value != before
+    assert changes > n // 2, "a move that changes nothing says nothing"
     return {"median_ms": statistics.median(times), "greatest_ms": max(times), "moves": n}
 
 

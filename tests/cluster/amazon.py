@@ -11,13 +11,15 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
 import boto3
-import yaml
+import template as cloudformation
+from bucket import OWNER
 from hosts import GATEWAY, METADATA, Host
 from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -27,18 +29,13 @@ from werkzeug.serving import BaseWSGIServer, make_server
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 ENDPOINT = f"http://{GATEWAY}:5000"
-OWNER = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "of-the-account", "AWS_DEFAULT_REGION": REGION}
+
+_STARTED_WITH = ("key-pair", "launch-template", "network-interface", "spot-instances-request", "subnet", "volume")
+"""What RunInstances is judged on beside the instance itself, its image and its security groups."""
 
 _DENIED = """<?xml version="1.0" encoding="UTF-8"?>
 <Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>{role} may not {action} on {resource}</Message>
 </Error></Errors><RequestID>0</RequestID></Response>"""
-
-
-class _Template(yaml.SafeLoader):
-    """CloudFormation's YAML, its functions as plain values."""
-
-
-_Template.add_multi_constructor("!", lambda loader, suffix, node: {suffix: node.value})  # type: ignore[no-untyped-call]
 
 
 class Amazon:
@@ -67,7 +64,7 @@ class Amazon:
         ec2, store = self.client("ec2"), get_backend("ssm")[ACCOUNT][REGION]
         image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["ubuntu*"]}])["Images"][0]["ImageId"]
         self.client("ssm").put_parameter(Name="/image", Value=image, Type="String")
-        store._parameters[yaml.load(template, _Template)["Parameters"]["ImageId"]["Default"]] = store._parameters[
+        store._parameters[cloudformation.read(template)["Parameters"]["ImageId"]["Default"]] = store._parameters[
             "/image"
         ]
         given = {"VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"], **parameters}
@@ -99,6 +96,12 @@ class Amazon:
         found = [i for r in get_backend("ec2")[ACCOUNT][REGION].reservations.values() for i in r.instances]
         return [i for i in found if i.state == "running" and (not role or self.role(i) == role)]
 
+    def terminate(self, ids: Collection[str]) -> None:
+        """As spot machines are; returns when they are off."""
+        self.client("ec2").terminate_instances(InstanceIds=[*ids])
+        while self.hosts.keys() & {*ids}:
+            time.sleep(0.01)
+
     def role(self, instance: Any) -> str:
         """The role of an instance's profile."""
         profile = instance.iam_instance_profile  # moto adds it a moment after the start
@@ -118,7 +121,8 @@ class Amazon:
         while not self._over.wait(0.1):
             running = {instance.id: instance for instance in self.instances()}
             for id in self.hosts.keys() - running.keys():
-                self.hosts.pop(id).power_off()
+                self.hosts[id].power_off()
+                del self.hosts[id]
             for id in running.keys() - self.hosts.keys():
                 instance = running[id]
                 addresses = [f"{instance.private_ip}/16", f"{instance.public_ip}/32"]
@@ -151,6 +155,11 @@ class Amazon:
             tags = {first[k]: first.get(k[:-3] + "Value", "") for k in first if re.search(r"\.Tag\.\d+\.Key$", k)}
             facts = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
             yield action, f"{arn}*", facts | {"ec2:InstanceType": first["InstanceType"]}
+            yield action, f"arn:aws:ec2:{REGION}::image/ami-1", {}
+            groups = [f"security-group/{first[k]}" for k in first if re.match(r"SecurityGroupId\.\d+$", k)]
+            for other in (*groups, *(f"{kind}/1" for kind in _STARTED_WITH)):
+                yield action, f"arn:aws:ec2:{REGION}:{ACCOUNT}:{other}", {}
+            yield "ec2:CreateTags", f"{arn}*", {"ec2:CreateAction": "RunInstances"}
             role = f"arn:aws:iam::{ACCOUNT}:role/{first.get('IamInstanceProfile.Name')}"
             yield "iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"}
         elif ids := [first[k] for k in first if re.match(r"(InstanceId|ResourceId)\.\d+$", k)]:

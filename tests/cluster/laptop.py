@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +16,31 @@ ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 
 
+DASHBOARD = "http://127.0.0.1:8265"
+
+
+def status(path: str, token: str = "", url: str = DASHBOARD) -> int:
+    """HTTP's, 0 where nobody answers."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url + path, headers=headers), timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def study(*arguments: str) -> tuple[str, ...]:
+    """The command that runs one, untracked."""
+    return (sys.executable, "-m", "vaetune.study", *arguments, "--tracking-uri", "none")
+
+
 class Laptop:
     """Commands run in the repository's root, with nothing of this machine's environment but the PATH."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-        self.home, self._say = folder / "home", say
+        self.home, self.say = folder / "home", say
         for below in ("tmp", ".ray", ".aws", ".ssh"):
             (self.home / below).mkdir(parents=True, mode=0o700)
         self.write(".ray/auth_token", "0123456789abcdef" * 4)
@@ -58,14 +80,14 @@ class Laptop:
         assert (done.returncode == 0) == ok, f"{' '.join(command)}: {done.returncode}\n{done.stdout[-6000:]}"
         return done.stdout
 
-    def start(self, *command: str, log: str, **environment: str) -> subprocess.Popen[str]:
-        """Begins a command whose output goes into the file `log` of the home."""
+    def start(self, *command: str, log: str, typed: bool = False, **environment: str) -> subprocess.Popen[str]:
+        """Begins a command whose output goes into the file `log` of the home; it may be `typed` to."""
         with (self.home / log).open("w") as file:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env={**self.environment, **environment},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
                 text=True,
@@ -91,10 +113,12 @@ class Laptop:
         now = time.monotonic() - self.began
         took = now - sum(self.steps.values())
         self.steps[name] = round(took, 1)
-        self._say(f"  {now:6.1f} s  {name} ({took:.1f} s)")
+        self.say(f"  {now:6.1f} s  {name} ({took:.1f} s)")
 
     def close(self) -> None:
         for process in self._running:
+            if process.stdin:
+                process.stdin.close()
             if process.poll() is None:
                 process.terminate()
                 try:

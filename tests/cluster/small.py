@@ -18,6 +18,6 @@ STUDY = Study(
     model=SupervisedVAEConfig(trunk=(256, 256), latents=32),
     training=TrainingConfig(epochs=60, batch_size=64),
     space=rate,
-    budget=Budget(trials=2, audit=2, grace=30, top_k=1, reseeds=1),
+    budget=Budget(trials=2, audit=2, grace=30, top_k=2, reseeds=1),  # top_k: no trial's weights are thrown away
     replication=Replication(n=2),
 )

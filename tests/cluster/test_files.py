@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import template
 import yaml
 
 from vaetune.study import submit
@@ -17,23 +18,9 @@ ROOT = Path(__file__).parents[2]
 FILES = ("gpu", "onprem")
 
 
-class Template(yaml.SafeLoader):
-    """CloudFormation's YAML, its functions as plain values."""
-
-
-def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node)}
-    return {suffix: node.value}
-
-
-Template.add_multi_constructor("!", _function)  # type: ignore[no-untyped-call]
-
-
 @pytest.fixture(scope="module")
 def stack() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.load((ROOT / "cluster/aws-stack.yaml").read_text(), Template)
-    return found
+    return template.read((ROOT / "cluster/aws-stack.yaml").read_text())
 
 
 def resource(stack: dict[str, Any], name: str) -> Any:

@@ -100,3 +100,11 @@ def test_it_says_how_long_a_move_took(explorer: Explorer) -> None:
 def test_nothing_to_explore_is_told() -> None:
     with pytest.raises(UserError, match="there is no model to explore"):
         Explorer({})
+
+
+def test_the_benchmark_times_moves_that_change_the_image() -> None:
+    from benchmarks.explorer import MODELS, moves
+
+    rows = moves(40)
+    assert [row["route"] for row in rows] == list(MODELS)
+    assert all(0 < row["median_ms"] <= row["greatest_ms"] for row in rows)

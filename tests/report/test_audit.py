@@ -171,7 +171,8 @@ def test_the_section_names_its_evaluator_and_its_slice(execution: Callable) -> N
     )
     *_, table = audit_blocks(made.assembled())
     assert isinstance(table, Table)
-    assert table.cells() == [["svae", "9", "75", "25"], ["plain", "9", "–", "100"]]
+    assert list(table.columns) == ["Arm", "Trials", "epochs", "Of its own"]
+    assert table.cells() == [["svae", "9", "25", "beta 75"], ["plain", "9", "100", "–"]]
     assert "PED-ANOVA" in table.note
     blocks = audit_blocks(execution(ARMS).assembled())
     assert isinstance(blocks[-1], Text)

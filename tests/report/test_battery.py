@@ -81,3 +81,15 @@ def test_what_was_not_measured_is_said(execution: Callable, measured) -> None:
     *_, last = battery_blocks(made.assembled())
     assert isinstance(last, Text)
     assert "--battery full" in last.text
+
+
+def test_names_in_the_information_plane_stand_apart_and_inside() -> None:
+    from vaetune.report.battery_tables import _beside
+
+    assert _beside([14, 181, 191, 293], [1.78, 1.85, 1.82, 1.81]) == [
+        "bottom right",
+        "top center",
+        "bottom center",
+        "bottom left",
+    ]
+    assert _beside([3], [1]) == ["top right"]

@@ -272,3 +272,13 @@ def test_the_report_imports_nothing_that_trains_or_tracks() -> None:
     code = f"import sys, vaetune.report.render; print(sorted({heavy})); import optuna; print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "['optuna']"]
+
+
+def test_only_long_names_may_break() -> None:
+
+    from vaetune.report import page
+    from vaetune.report.document import Table, word
+
+    for name, expected in (("fixed_noise_penalty", False), ("fixed_noise_penalty, label_noise = 0.3", True)):
+        shown = page._table(Table("t", "t", pd.DataFrame({"arm": [name]}), {"Arm": word("arm")}))
+        assert ('class="scroll long"' in shown) is expected

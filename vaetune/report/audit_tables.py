@@ -116,7 +116,13 @@ def _importance(found: Evidence) -> list[Table | Text]:
     wide.insert(0, "trials", table.drop_duplicates(["arm", "search"]).groupby("arm")["trials"].sum())
     wide = wide.dropna(subset=["trials"]).reset_index()
     columns: dict[str, Cell] = {"Arm": word("arm"), "Trials": of("trials", count)}
-    columns |= {str(name): of(str(name), lambda x: percent(x, 0)) for name in wide.columns[2:]}
+    shared = [str(name) for name in wide.columns[2:] if wide[name].notna().all()]
+    own = [str(name) for name in wide.columns[2:] if name not in shared]
+    columns |= {name: of(name, lambda x: percent(x, 0)) for name in shared}
+    if own:  # in one column: most arms have none or one of them
+        columns["Of its own"] = lambda r: (
+            ", ".join(f"{name} {percent(r[name], 0)}" for name in own if pd.notna(r[name])) or MISSING
+        )
     evaluator = table["evaluator"].iloc[-1]
     return [
         Table(
@@ -124,8 +130,8 @@ def _importance(found: Evidence) -> list[Table | Text]:
             "What mattered in each arm's search, %",
             wide,
             columns,
-            f"Share of each hyperparameter by {evaluator} over the trials that finished (means over searches); "
-            f"{MISSING} where an arm does not search it. A handful of trials gives a rough picture only, and the "
+            f"Share of each hyperparameter by {evaluator} over the trials that finished (means over searches). "
+            "A handful of trials gives a rough picture only, and the "
             "trials that a sampler proposed are not spread evenly.",
         )
     ]

@@ -14,7 +14,6 @@ from vaetune.report.document import Block, Bullets, Figure, Table, of, word
 from vaetune.report.evidence import Evidence
 from vaetune.report.primary import ERROR, Primary
 from vaetune.report.theme import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, dressed, plain
-from vaetune.report.words import number
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY, GREY, "#CC79A7", "#B8A800")
 DASHES = ("solid", "dash", "dot")
@@ -41,7 +40,7 @@ def axis_blocks(found: Evidence, by_arm: pd.DataFrame, verdicts: Sequence[Verdic
         }
     )
     panel = _leaf(outer[0]) if outer else None
-    columns = {"Arm": word("base")} | {_leaf(path): of(_leaf(path), number) for path in (*outer, axis)}
+    columns = {"Arm": word("base")} | {_leaf(path): of(_leaf(path), _value) for path in (*outer, axis)}
     curves = Table(
         "axis",
         f"{endpoint.title} by {_leaf(axis)}, {endpoint.values}",
@@ -69,9 +68,14 @@ def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
 
 
+def _value(value: float) -> str:
+    """A value of an axis as it was declared, unlike a measured number."""
+    return f"{value:,g}"
+
+
 def _curves(table: pd.DataFrame, x: str, panel: str | None, endpoint: Primary = ERROR) -> go.Figure:
     cuts = list(table[panel].drop_duplicates()) if panel else [None]
-    titles = [f"{panel} = {number(cut)}" for cut in cuts] if panel else None
+    titles = [f"{panel} = {_value(cut)}" for cut in cuts if cut is not None] or None
     figure = make_subplots(rows=1, cols=len(cuts), shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.03)
     for column, cut in enumerate(cuts, 1):
         shown = table if panel is None else table[table[panel] == cut]
@@ -105,7 +109,10 @@ def _curves(table: pd.DataFrame, x: str, panel: str | None, endpoint: Primary = 
     if table[x].min() > 0 and table[x].max() >= 8 * table[x].min():
         figure.update_xaxes(type="log", tickvals=sorted(set(table[x])), tickformat=",~g")
     figure.update_yaxes(title=f"{endpoint.name}, {endpoint.values}", col=1)
-    return dressed(figure, 420)
+    dressed(figure, 420)
+    if panel:  # whose titles stand where the legend would
+        figure.update_layout(legend_y=1.1, margin_t=80)
+    return figure
 
 
 def _parting(found: Evidence, verdicts: Sequence[Verdict], axes: str) -> list[Block]:
@@ -134,7 +141,7 @@ def _parting(found: Evidence, verdicts: Sequence[Verdict], axes: str) -> list[Bl
 
 def _row(declared: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     low, high = verdict.estimate.interval()
-    place = ", ".join(f"{_leaf(path)} = {number(value)}" for path, value in declared["at"].items())
+    place = " with ".join(f"{_leaf(path)} = {_value(value)}" for path, value in declared["at"].items())
     return {
         "comparison": declared["base"],
         "place": place,

@@ -62,13 +62,13 @@ def _plane(found: Evidence) -> list[Figure]:
     wide = wide.reindex(columns=[f"information/{n}" for n in ("xz_at_most", "zy_at_least", "zy_at_most")]).reset_index()
     figure = go.Figure()
     figure.add_hline(wide["information/zy_at_most"].max(), line={"color": GREY, "width": 1.2, "dash": "dot"})
-    noisy = wide.dropna(subset=["information/xz_at_most"])
+    noisy = wide.dropna(subset=["information/xz_at_most"]).sort_values("information/xz_at_most")
     figure.add_scatter(
         x=noisy["information/xz_at_most"],
         y=noisy["information/zy_at_least"],
         mode="markers+text",
         text=noisy["arm"].map(plain),
-        textposition="top center",
+        textposition=_beside(list(noisy["information/xz_at_most"]), list(noisy["information/zy_at_least"])),
         marker={"size": 10, "color": BLUE},
         hovertemplate="%{text}<br>I(X;Z) ≤ %{x:.3~g}<br>I(Z;Y) ≥ %{y:.3~g}<extra></extra>",
     )
@@ -92,6 +92,16 @@ def _plane(found: Evidence) -> list[Figure]:
             "point.",
         )
     ]
+
+
+def _beside(x: list[float], y: list[float]) -> list[str]:
+    """Where the name of each point stands, for points by rising x: away from its neighbour's, and inside the plot."""
+    places = []
+    for i, here in enumerate(x):
+        nearest = min((k for k in range(len(x)) if k != i), key=lambda k: abs(x[k] - here), default=i)
+        side = "right" if i == 0 else "left" if i == len(x) - 1 else "center"
+        places.append(f"{'top' if y[i] >= y[nearest] else 'bottom'} {side}")
+    return places
 
 
 def _outliers(found: Evidence) -> list[Table]:

@@ -67,7 +67,7 @@ def forest(verdicts: Sequence[Verdict], endpoint: Primary = ERROR) -> go.Figure:
         )
     figure.update_layout(showlegend=True)
     figure.update_yaxes(visible=False, range=[-0.5, len(verdicts) - 0.35])
-    figure.update_xaxes(title=f"difference in {endpoint.name}, {endpoint.unit} (band: the margin of ±{margin:g})")
+    figure.update_xaxes(title=f"difference in {endpoint.name}, {endpoint.unit}<br>(band: the margin of ±{margin:g})")
     return dressed(figure, 64 * len(verdicts) + 110)
 
 

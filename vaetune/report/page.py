@@ -10,6 +10,7 @@ from importlib.resources import files
 from vaetune.report.document import Block, Bullets, Card, Document, Facts, Figure, Section, Table, Text
 from vaetune.report.words import count
 
+_LONG = 32  # letters
 _TIED = re.compile(
     r" (?=[%=<±])|(?<=[=<±]) |(?<=\d) (?=(?:points?|s|min|h)\b)"
 )  # spaces at which a line must not break
@@ -92,13 +93,16 @@ def _note(note: str) -> str:
 
 
 def _table(table: Table) -> str:
+    cells = table.cells()
     kinds = [' class="number"' if numeric else "" for numeric in table.numeric()]
     head = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, table.columns, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{k}>{_linked(c, t)}</td>" for k, c, t in zip(kinds, row, to, strict=True)) + "</tr>"
-        for row, to in zip(table.cells(), table.targets(), strict=True)
+        for row, to in zip(cells, table.targets(), strict=True)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    # Short names stay in one line, long ones must not push the numbers out of sight.
+    names = " long" if any(len(row[0]) > _LONG for row in cells) else ""
+    return f'<div class="scroll{names}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _linked(text: str, target: str) -> str:

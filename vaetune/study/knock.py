@@ -8,6 +8,7 @@ from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest  # type: igno
 from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
 from vaetune.errors import UserError
+from vaetune.study import token
 
 _PATIENCE_S = 10.0
 
@@ -29,8 +30,5 @@ def knock(address: str) -> None:
             ask(GetClusterIdRequest(), timeout=_PATIENCE_S)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                raise UserError(
-                    f"the cluster at {found} does not know this token: ~/.ray/auth_token, or what RAY_AUTH_TOKEN or "
-                    "RAY_AUTH_TOKEN_PATH name, must be that of its head, and RAY_AUTH_MODE must be token"
-                ) from error
+                raise token.refused(found) from error
             raise UserError(f"no Ray cluster at {found}: {error.details()}") from error

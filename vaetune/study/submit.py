@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetune.errors import UserError
+from vaetune.study import token
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -53,10 +54,10 @@ def submit(
             },
         )
     except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(f"the cluster at {address} does not take the study: {error}") from error
+        raise UserError(f"the cluster at {address} does not take the study: {str(error).splitlines()[0]}") from error
     print(f"job {job} at {address}", flush=True)
     try:
-        return _followed(client, job)
+        return _followed(client, job, address)
     except KeyboardInterrupt:
         return _interrupted(client, job, address, ask)
 
@@ -71,10 +72,10 @@ def _client(address: str) -> JobSubmissionClient:
         hint = "is `ray dashboard cluster/gpu.yaml` running?"
         raise UserError(f"no Ray dashboard at {address}: {str(error).splitlines()[0]}; {hint}") from error
     except AuthenticationError as error:
-        raise UserError(f"the cluster at {address} does not know this token: {str(error).splitlines()[0]}") from error
+        raise token.refused(address) from error
 
 
-def _followed(client: JobSubmissionClient, job: str) -> int:
+def _followed(client: JobSubmissionClient, job: str, address: str) -> int:
     """Prints the job's output until it ends."""
 
     async def tail() -> None:
@@ -85,9 +86,8 @@ def _followed(client: JobSubmissionClient, job: str) -> int:
     try:
         asyncio.run(tail())
     except (RuntimeError, OSError) as error:
-        raise UserError(
-            f"lost sight of job {job}, which goes on: {error}; watch it: ray job logs --follow {job}"
-        ) from error
+        watch = f"ray job logs --follow --address {address} {job}"
+        raise UserError(f"lost sight of job {job}, which goes on: {error}; to watch it: {watch}") from error
     details = client.get_job_info(job)
     if details.status.value == "SUCCEEDED":
         return 0
@@ -103,7 +103,7 @@ def _interrupted(client: JobSubmissionClient, job: str, address: str, ask: Calla
         answer = "d"
     if answer.strip().lower().startswith("s"):
         client.stop_job(job)
-        return _followed(client, job)
+        return _followed(client, job, address)
     print(
         f"\ndetached; the study goes on. To watch it:  ray job logs --follow --address {address} {job}\n"
         f"to stop it, resumably:                ray job stop --address {address} {job}"

@@ -26,3 +26,11 @@ def require(environment: Mapping[str, str] = os.environ) -> None:
         raise UserError(f"others can read the cluster's token: chmod 600 {path} (its mode is {mode:o})")
     if empty:
         raise UserError(f"the cluster's token {path} is empty; make one before `ray up`: {_MAKE}")
+
+
+def refused(cluster: str) -> UserError:
+    """What to say where a cluster knows another token."""
+    return UserError(
+        f"the cluster at {cluster} does not know this token: ~/.ray/auth_token, or what RAY_AUTH_TOKEN or "
+        "RAY_AUTH_TOKEN_PATH name, must be that of its head, and RAY_AUTH_MODE must be token"
+    )
