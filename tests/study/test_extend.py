@@ -1,23 +1,20 @@
 """A finished execution is extended to the numbers of one that had the greater length from the start.
 
-Drivers whose cluster is this process; `test_whole_study` has one on Ray.
+Drivers whose cluster is this process; `test_warm` has one on Ray.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
 from vaetune import checkpoints
-from vaetune.datasets import open_dataset
 from vaetune.errors import UserError
 from vaetune.storage import Storage
 from vaetune.study import (
@@ -28,20 +25,12 @@ from vaetune.study import (
     Study,
     SupervisedVAEConfig,
     TrainingConfig,
-    execution,
-    extend,
     runner,
     stages,
-    trainable,
-    tuning,
 )
-from vaetune.study.board import Board
-from vaetune.study.console import Console
 from vaetune.study.execution import Execution
-from vaetune.study.load import Loaded
 from vaetune.study.options import Options
 from vaetune.tables import Tables
-from vaetune.tracking import Tracker
 from vaetune.training.group import Group
 
 VOLATILE = ["started", "ended", "seconds", "time"]
@@ -75,72 +64,18 @@ def longer(study: Study, extra: int) -> Study:
     return replace(study, replication=replace(study.replication, extra_epochs=extra))
 
 
-LOADED = Loaded(path=Path("extended.py"), sha256="0" * 64, module=ModuleType("extended"), presets={}, docstring="")
-
-
-class Deaf:
-    """A tracker and a console of nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
-def train_here(phase: tuning.Phase, data: Mapping[str, Any], *_: Any) -> None:
-    """One worker, in this process."""
-    while (spec := phase.next()) is not None:
-        worker = trainable.GroupTrainable.__new__(trainable.GroupTrainable)
-        worker.setup({"spec": spec}, **data)
-        goes_on = True
-        while goes_on:
-            told = worker.step()
-            goes_on = phase.result(spec, told["rows"], told["device"])
-
-
-@dataclass
-class Driver:
-    """Runs studies, but for their evaluation, in one root of results."""
-
-    root: Path
-
-    def __call__(self, study: Study, extends: str | None = None, resume: str | None = None) -> Execution:
-        options = Options(storage=str(self.root), extend=extends, resume=resume)
-        data = open_dataset(study.dataset.name)
-        info = runner.dataset_info(study, data)
-        if extends:
-            extend.check(LOADED, study, options, info)
-        ex = (execution.reopen if resume else execution.create)(LOADED, study, options, info)
-        if ex.extends and ex.tables.read("ledger").empty:
-            extend.take_over(ex, options, lambda text: None)
-        tracker, console = cast(Tracker, Deaf()), cast(Console, Deaf())
-        work = stages.Stages(ex, data, 0, True, 1, True, tracker, Board(None), console, lambda: False)
-        work.train(["search", "select", "replicate"])
-        return ex
-
-    def check(self, study: Study, run: str, **flags: Any) -> int:
-        info = runner.dataset_info(study, open_dataset(study.dataset.name))
-        return extend.check(LOADED, study, Options(storage=str(self.root), extend=run, **flags), info)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_ray() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages.tuning, "run", train_here)
-        patch.setattr("vaetune.storage.os.fsync", lambda handle: None)
-        yield
+@pytest.fixture(scope="module")
+def driver(in_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return in_process(str(tmp_path_factory.mktemp("runs")))
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return Driver(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def short(driver: Driver) -> Execution:
+def short(driver: Any) -> Execution:
     return driver(STUDY)
 
 
 @pytest.fixture(scope="module")
-def long(driver: Driver) -> Execution:
+def long(driver: Any) -> Execution:
     """With three more epochs from the start."""
     return driver(longer(STUDY, 3))
 
@@ -170,7 +105,7 @@ def same(a: Execution, b: Execution) -> None:
 
 
 def test_the_extended_run_is_the_one_that_was_longer_from_the_start(
-    driver: Driver, short: Execution, long: Execution, monkeypatch: pytest.MonkeyPatch
+    driver: Any, short: Execution, long: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, trained = contents(short), []
     run_epoch = Group.run_epoch
@@ -193,14 +128,14 @@ def test_the_extended_run_is_the_one_that_was_longer_from_the_start(
     assert set(replicates["config_hash"]) <= set(ledger[ledger["phase"] == "select"]["config_hash"])
 
 
-def test_an_extended_run_is_extended_again(driver: Driver, short: Execution, long: Execution) -> None:
+def test_an_extended_run_is_extended_again(driver: Any, short: Execution, long: Execution) -> None:
     once = driver(longer(STUDY, 1), extends=short.run)
     same(driver(longer(STUDY, 3), extends=once.run), long)
 
 
 @pytest.mark.parametrize("table", ["history", "ledger"])
 def test_a_take_over_that_broke_off_is_resumed(
-    table: str, driver: Driver, short: Execution, long: Execution, monkeypatch: pytest.MonkeyPatch
+    table: str, driver: Any, short: Execution, long: Execution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adopt = Tables.adopt
 
@@ -218,7 +153,7 @@ def test_a_take_over_that_broke_off_is_resumed(
     same(driver(study, resume=run), long)
 
 
-def test_what_failed_begins_anew(driver: Driver, long: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_begins_anew(driver: Any, long: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = Group._judge
 
     def ill(group: Group, r: int, row: Any, first_bad: int) -> None:
@@ -232,7 +167,7 @@ def test_what_failed_begins_anew(driver: Driver, long: Execution, monkeypatch: p
     same(driver(longer(STUDY, 3), extends=broken.run), long)
 
 
-def test_with_refit_who_stops_early_keeps_its_usual_best_epoch(driver: Driver) -> None:
+def test_with_refit_who_stops_early_keeps_its_usual_best_epoch(driver: Any) -> None:
     refit = replace(STUDY, replication=Replication(n=2, refit=True))
     short, long = driver(refit), driver(longer(refit, 2))
     extended = driver(longer(refit, 2), extends=short.run)
@@ -243,7 +178,7 @@ def test_with_refit_who_stops_early_keeps_its_usual_best_epoch(driver: Driver) -
     assert (epochs[1] - epochs[0]).to_dict() == {"plain": 2, "patient": 0}
 
 
-def test_only_the_length_may_differ_and_must_be_greater(driver: Driver, short: Execution) -> None:
+def test_only_the_length_may_differ_and_must_be_greater(driver: Any, short: Execution) -> None:
     study = longer(STUDY, 3)
     assert driver.check(study, short.run) == 3
     for other, flags, name in (
@@ -260,7 +195,7 @@ def test_only_the_length_may_differ_and_must_be_greater(driver: Driver, short: E
         driver.check(study, "20260101-000000-abcd")
 
 
-def test_what_depends_on_the_whole_length_is_refused(driver: Driver) -> None:
+def test_what_depends_on_the_whole_length_is_refused(driver: Any) -> None:
     cosine = replace(STUDY, arms=(replace(PLAIN, overrides={"training.schedule": "cosine"}),))
     staged = replace(STUDY, arms=(replace(PLAIN, overrides=DECODER),))
     for study, why in ((cosine, "follows a cosine"), (staged, "trains in stages")):
@@ -271,7 +206,7 @@ def test_what_depends_on_the_whole_length_is_refused(driver: Driver) -> None:
             driver.check(longer(study, 3), ex.run)
 
 
-def test_what_has_no_training_state_or_is_damaged_is_refused(driver: Driver) -> None:
+def test_what_has_no_training_state_or_is_damaged_is_refused(driver: Any) -> None:
     ex = driver(STUDY)
     found = checkpoints.load(ex.storage, "plain-rep02")
     checkpoints.save(ex.storage, "plain-rep02", found)
@@ -285,7 +220,7 @@ def test_what_has_no_training_state_or_is_damaged_is_refused(driver: Driver) -> 
         driver.check(longer(STUDY, 3), ex.run)
 
 
-def test_an_unfinished_run_is_to_be_finished_first(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_run_is_to_be_finished_first(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     result = stages.Pipeline.result
 
     def dies(self: Any, spec: Any, *rest: Any) -> bool:
@@ -302,6 +237,6 @@ def test_an_unfinished_run_is_to_be_finished_first(driver: Driver, monkeypatch: 
         driver.check(longer(STUDY, 3), run)
 
 
-def test_extend_and_resume_do_not_go_together(tmp_path: Path) -> None:
+def test_extend_and_resume_do_not_go_together(driver: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give one of them"):
-        runner.run(LOADED, STUDY, Options(storage=str(tmp_path), extend="a", resume="b"))
+        runner.run(driver.LOADED, STUDY, Options(storage=str(tmp_path), extend="a", resume="b"))
