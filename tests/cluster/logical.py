@@ -1,7 +1,7 @@
 """Two machines of four counted GPUs: trials of a half, a whole and two GPUs, and one that outlives its machine.
 
 Prints one JSON line. Every group tells, in a file of its own, which GPUs it was given and where; it goes on when as
-many have told as run at once.
+many have told as run at once. A trial of two GPUs has two members, one for each, and so two groups that tell.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ FOLDER = Path(sys.argv[1])
 GPUS = {"half": 0.5, "whole": 1.0, "double": 2.0, "long": 4.0}
 TOGETHER = {"half": 4, "whole": 8, "double": 2, "long": 1}
 """Groups that fit at once: halves are held to four by their cores, which a machine has two of for them."""
+MEMBERS = {"half": 1, "whole": 1, "double": 2, "long": 1}
 EPOCHS = 600
 """Of the long one: far more than ten seconds, after which it is written down for the first time."""
 CORES = {"half": 2.0, "whole": 1.0, "double": 1.0, "long": 1.0}
@@ -51,11 +52,13 @@ CORES = {"half": 2.0, "whole": 1.0, "double": 1.0, "long": 1.0}
 
 class Telling(SupervisedVAE):
     def terms(self, *arguments: Any, **named: Any) -> Any:
-        mark = FOLDER / f"{self.config.kindred}.{os.getpid()}"
+        thread = threading.current_thread().name
+        mark = FOLDER / f"{self.config.kindred}.{os.getpid()}.{thread}"
         if not mark.exists():
             told = {"gpus": os.environ["CUDA_VISIBLE_DEVICES"], "node": ray.get_runtime_context().get_node_id()}
-            mark.with_suffix(".new").write_text(json.dumps(told))
-            mark.with_suffix(".new").rename(mark)
+            aside = mark.with_name(f"new.{mark.name}")
+            aside.write_text(json.dumps(told | {"thread": thread}))
+            aside.rename(mark)
             while len(list(FOLDER.glob(f"{self.config.kindred}.[0-9]*"))) < self.config.together:
                 time.sleep(0.05)
         return super().terms(*arguments, **named)
@@ -78,13 +81,18 @@ STUDY = Study(name="s", hypothesis="h", arms=tuple(ARMS.values()), replication=R
 def group(arm: str, number: int) -> GroupSpec:
     configuration = Configuration(
         model=TellingConfig(
-            trunk=(512, 512) if arm == "long" else (64,), latents=8, kindred=arm, together=TOGETHER[arm]
+            trunk=(512, 512) if arm == "long" else (64,),
+            latents=8,
+            kindred=arm,
+            together=TOGETHER[arm] * MEMBERS[arm],
         ),
         training=TrainingConfig(epochs=EPOCHS if arm == "long" else 2, batch_size=64),
         dataset=DatasetConfig(n_validation=256),
     )
-    found = members.replicates(STUDY, 0, ARMS[arm], [configuration])
-    return GroupSpec(f"{arm}{number}", "replicate", tuple(replace(m, id=f"{arm}{number}") for m in found))
+    study = replace(STUDY, replication=Replication(n=MEMBERS[arm]))
+    found = members.replicates(study, 0, ARMS[arm], [configuration])
+    named = tuple(replace(member, id=f"{arm}{number}-{i}") for i, member in enumerate(found))
+    return GroupSpec(f"{arm}{number}", "replicate", named)
 
 
 class Book:
@@ -108,10 +116,10 @@ class Book:
             self.epochs += [epoch["epoch"] for epoch in row["epochs"]]
             if row["outcome"]:
                 self.outcomes[row["id"]] = row["outcome"]
-        return spec.id not in self.outcomes
+        return any(member.id not in self.outcomes for member in spec.members)
 
     def lost(self, spec: GroupSpec, reason: str) -> None:
-        self.outcomes[spec.id] = reason
+        self.outcomes |= {member.id: reason for member in spec.members}
 
 
 def told(arm: str) -> list[dict[str, Any]]:
@@ -155,14 +163,14 @@ def main() -> None:
 
         def power_cut() -> None:
             """The machine of the long group goes once its first checkpoint is written."""
-            while not (kept := storage.list("checkpoints/long0/partial")) or not told("long"):
+            while not (kept := storage.list("checkpoints/long0-0/partial")) or not told("long"):
                 if over.wait(0.05):
                     return
             partials.append(int(kept[-1]))
             machines.remove_node(nodes[told("long")[0]["node"]], allow_graceful=False)
             step("machine gone")
             while not over.wait(0.2):
-                partials.extend(int(name) for name in storage.list("checkpoints/long0/partial")[-1:])
+                partials.extend(int(name) for name in storage.list("checkpoints/long0-0/partial")[-1:])
 
         thread = threading.Thread(target=power_cut)
         thread.start()

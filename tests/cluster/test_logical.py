@@ -15,7 +15,10 @@ from vaetune.study.cluster import QUIET
 from vaetune.study.devices import LOGICAL
 from vaetune.training.environment import ENVIRONMENT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+FIRST, SECOND = "vaetune-device_0", "vaetune-device_1"
+"""The threads that train a trial's members on its first and its second GPU."""
 
 
 def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
@@ -27,7 +30,7 @@ def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
         env={**kept, **QUIET, **ENVIRONMENT, "RAY_AUTH_TOKEN": "0" * 64, LOGICAL: "1", "RAY_worker_niceness": "0"},
         capture_output=True,
         text=True,
-        timeout=380,
+        timeout=880,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -35,7 +38,7 @@ def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
     with capfd.disabled():
         print(f"\n2 × 4 counted GPUs, seconds: {out['steps']}")
     given = {
-        arm: Counter((t["node"], gpu) for t in told for gpu in t["gpus"].split(","))
+        arm: Counter((t["node"], gpu) for t in told if t["thread"] != SECOND for gpu in t["gpus"].split(","))
         for arm, told in out["told"].items()
     }
     assert set(given["whole"].values()) == {1}
@@ -44,6 +47,7 @@ def test_trials_get_the_gpus_they_ask_for_and_outlive_a_machine(
     assert len(given["half"]) == 2, "two trials share a GPU"
     assert set(given["double"].values()) == {1}
     assert len(given["double"]) == 4, "two GPUs a trial, none of them twice"
+    assert Counter(t["thread"] for t in out["told"]["double"]) == {FIRST: 2, SECOND: 2}, "a member to each of its GPUs"
     assert set(out["outcomes"].values()) == {"finished"}
     # The long one began on a machine that went, and ended on the other one from its checkpoint.
     assert "machine gone" in out["steps"]
