@@ -73,18 +73,3 @@ def test_initial_outputs_keep_their_size_on_the_way_up() -> None:
     initialise(layer, 0)
     out = layer(torch.randn(4, 64, 8, 8, generator=torch.Generator().manual_seed(0)))
     assert 0.4 < out[:, :, 1:-1, 1:-1].std().item() < 0.8  # √⅓ for weights uniform in ±1/√fan-in
-
-
-@pytest.mark.parametrize(("stride", "padding", "extra"), [(1, 0, (0, 0)), (2, 1, (0, 0)), (3, 1, (2, 1))])
-def test_the_way_to_grey_images_is_the_same_transposed_convolution(
-    stride: int, padding: int, extra: tuple[int, int]
-) -> None:
-    layer = Convolution(5, 1, 4, stride, padding, extra)
-    initialise(layer, 0)
-    x = torch.randn(3, 5, 6, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    expected = nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride, padding, extra)
-    torch.testing.assert_close(layer(x), expected)
-    inputs = (x, layer.weight, layer.bias)
-    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
-    ours, theirs = (torch.autograd.grad((out * weights).sum(), inputs) for out in (layer(x), expected))
-    torch.testing.assert_close(ours, theirs)

@@ -54,25 +54,9 @@ class Convolution(nn.Module):
         return torch.stack([self._convolved(*member) for member in members])
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if self.transposed and weight.shape[1] == 1 and x.device.type == "cpu":
-            return self._to_one_plane(x, weight, bias)
         if self.transposed:
             return functional.conv_transpose2d(x, weight, bias, self.stride, self.padding, self.output_padding)
         return functional.conv2d(x, weight, bias, self.stride, self.padding)
-
-    def _to_one_plane(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The transposed convolution to grey images as one product, whose columns are then added up where they belong.
-
-        On CPUs that takes half the time of the library's convolution, which is made for many planes; from three on it
-        is the slower one.
-        """
-        columns = weight.flatten(1).T @ x.flatten(-2)
-        kernel = weight.shape[-1]
-        sizes = tuple(
-            (size - 1) * self.stride - 2 * self.padding + kernel + extra
-            for size, extra in zip(x.shape[-2:], self.output_padding, strict=True)
-        )
-        return functional.fold(columns, sizes, kernel, padding=self.padding, stride=self.stride) + bias[:, None, None]
 
 
 class ConvolutionStack(nn.Module):
