@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -30,6 +31,9 @@ class Line(torch.nn.Module):
         pixels = x.flatten(-3)
         logits = 10 * torch.stack((pixels[..., 0], pixels[..., 1]), -1)
         return logits if noise is None else logits + self.noisy * noise.normal(logits.shape)
+
+    def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
+        return (self.predict(x, noise) for _ in range(count))
 
 
 # Distances 0.05, 0.15, 0.25 and 0.5 between the pixels: flipped by ε above 0.025, 0.075, 0.125 and 0.25.
