@@ -58,7 +58,7 @@ def test_who_measures(
 ) -> None:
     worker = chooser(device)
     for _ in range(2):
-        assert worker.choice(GroupSpec("g", phase, (MEMBER,)), MEMBER, SPLIT) == expected
+        assert worker.choice(GroupSpec("g", phase, (MEMBER,)), MEMBER, lambda: SPLIT) == expected
     assert measured == ([] if most is None else [(device, most)]), "once"
     assert list(worker.measured.values()) == ([] if most is None else ["7 by steps"])
 
@@ -66,5 +66,5 @@ def test_who_measures(
 @pytest.mark.parametrize("phase", ["search", "select", "replicate"])
 def test_the_record_has_the_last_word(measured: list[tuple[str, int]], phase: str) -> None:
     fixed = Choice(3, "graph")
-    assert chooser("cuda:0").choice(GroupSpec("g", phase, (MEMBER,), choice=fixed), MEMBER, SPLIT) == fixed
+    assert chooser("cuda:0").choice(GroupSpec("g", phase, (MEMBER,), choice=fixed), MEMBER, lambda: SPLIT) == fixed
     assert not measured

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from vaetune.datasets.batches import Pixels
@@ -20,9 +22,10 @@ class Chooser:
         self._most = most
         self.measured: dict[str, str] = {}
 
-    def choice(self, spec: GroupSpec, member: Member, split: Split) -> Choice:
-        """For groups of members like this one. Replicates go by the record, or else as usual: never as measured here.
+    def choice(self, spec: GroupSpec, member: Member, split: Callable[[], Split]) -> Choice:
+        """For groups of members like this one, which has that `split`.
 
+        Replicates go by the record, or else as usual, and never as measured here.
         A trial of SEARCH is alone, so that on the CPU there is nothing to choose.
         """
         pixels, _, classes, device = self._data
@@ -31,6 +34,6 @@ class Chooser:
             return spec.choice or USUAL
         name = autotune.shape(member.configuration, pixels.shape[1:], classes) + " alone" * alone
         if name not in self.measured:
-            choice = autotune.choose(member, split, *self._data, 1 if alone else self._most)
+            choice = autotune.choose(member, split(), *self._data, 1 if alone else self._most)
             self.measured[name] = str(choice)
         return Choice.parse(self.measured[name])

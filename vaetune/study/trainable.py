@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ class GroupTrainable(tune.Trainable):
             states.setdefault(found.config["epoch"] if found else 0, []).append((member, found))
         for epoch in sorted(states, reverse=True):
             first = states[epoch][0][0]
-            choice = self.chooser.choice(self.spec, first, self._split(first))
+            choice = self.chooser.choice(self.spec, first, partial(self._split, first))
             for place, device in enumerate(self.devices):
                 mine = states[epoch][place :: len(self.devices)]
                 for start in range(0, len(mine), choice.members):
