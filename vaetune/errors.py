@@ -14,5 +14,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that is not there, with the nearest names that are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names)}"
+    listed = f"known: {', '.join(names)}" if names else "there is none"
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else listed
     return UserError(f"unknown {kind} {name!r}: {hint}")
