@@ -139,6 +139,7 @@ def test_a_click_shows_another_image(page: Any) -> None:
     dots = page.locator(".js-plotly-plot .scatterlayer .trace").first.locator("path.point")
     # Plotly takes clicks on a layer above the dots.
     for i in range(20, 40):
+        dots.nth(i).scroll_into_view_if_needed()  # the mouse reaches nothing that is not in sight
         box = dots.nth(i).bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.locator(".js-plotly-plot .hoverlayer .hovertext").first.wait_for()

@@ -161,16 +161,21 @@ def main() -> None:
         over = threading.Event()
         partials: list[int] = []
 
+        def written() -> list[int]:
+            """The epochs of the long group's checkpoints; one without a manifest is half a checkpoint."""
+            folder = "checkpoints/long0-0/partial"
+            return [int(n) for n in storage.list(folder) if storage.exists(f"{folder}/{n}/manifest.json")]
+
         def power_cut() -> None:
             """The machine of the long group goes once its first checkpoint is written."""
-            while not (kept := storage.list("checkpoints/long0-0/partial")) or not told("long"):
+            while not (kept := written()) or not told("long"):
                 if over.wait(0.05):
                     return
-            partials.append(int(kept[-1]))
+            partials.append(kept[-1])
             machines.remove_node(nodes[told("long")[0]["node"]], allow_graceful=False)
             step("machine gone")
             while not over.wait(0.2):
-                partials.extend(int(name) for name in storage.list("checkpoints/long0-0/partial")[-1:])
+                partials.extend(written()[-1:])
 
         thread = threading.Thread(target=power_cut)
         thread.start()
