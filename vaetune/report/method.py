@@ -61,7 +61,7 @@ def _replicates(study: dict[str, Any], n: int) -> str:
     paired = "Replicate i has the same split, batch order and shared initialisation in every arm"
     paired += f", but for {', '.join(own)}, which have streams of their own." if own else "."
     extra = study["replication"].get("extra_epochs", 0)
-    longer = f", {plural(extra, 'epoch')} beyond the length that was selected," if extra else ""
+    longer = f", {plural(extra, 'epoch')} beyond the length that was selected" if extra else ""
     seen = (
         f" They go on from those of run {before}, which had been measured on them."
         if (before := study.get("extends"))
