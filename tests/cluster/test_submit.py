@@ -22,7 +22,11 @@ STUDY = "tests/cluster/small.py"
 
 @pytest.fixture
 def head(laptop: Any) -> Iterator[Any]:
-    """The laptop with a head on it; its sockets need a short path."""
+    """The laptop with a head on it; its sockets need a short path.
+
+    Who starts tests in the background has interruptions ignored, and what is started here would inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         options = ("--head", "--block", "--port=6379", "--num-cpus=2", f"--temp-dir={folder}", "--disable-usage-stats")
         process = laptop.start("ray", "start", *options, log="head", RAY_worker_niceness="0", **KEYS[WORKER])
@@ -31,6 +35,7 @@ def head(laptop: Any) -> Iterator[Any]:
         yield laptop
         process.terminate()  # which ends its servers too
         process.wait(60)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_token_that_is_not_the_cluster_s_is_said_within_seconds(head: Any) -> None:
