@@ -80,7 +80,7 @@ def _seconds(group: Callable[[Choice], Group], choice: Choice) -> float | None:
         work = choice.members * math.ceil(made.train.shape[1] / made.training.batch_size)
         made.train_epoch()
         return min(_timed(made) for _ in range(3)) / work
-    except Exception as error:
+    except (MemoryError, RuntimeError) as error:
         if not exhausted(error):
             raise
         return None
