@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from bench import STUDY
 from saboteur import Steps
+from worker import train_here
 
 from vaetune import checkpoints
 from vaetune.datasets import open_dataset
@@ -24,17 +25,6 @@ from vaetune.study.load import load
 from vaetune.study.options import Options
 from vaetune.study.recorder import Entry, Recorder
 from vaetune.tracking import Tracker
-
-
-def train_here(phase: tuning.Phase, data: Mapping[str, Any], *_: Any) -> None:
-    """One worker, in this process."""
-    while (spec := phase.next()) is not None:
-        worker = trainable.GroupTrainable.__new__(trainable.GroupTrainable)
-        worker.setup({"spec": spec}, **data)
-        goes_on = True
-        while goes_on:
-            told = worker.step()
-            goes_on = phase.result(spec, told["rows"], told["device"])
 
 
 def measure_here(members: Sequence[Any], development: Any, test: Any, *rest: Any) -> Iterator[list[Any]]:

@@ -19,6 +19,7 @@ def in_process() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "in_process", module)  # dataclasses look it up there
         spec.loader.exec_module(module)
-        patch.setattr("vaetune.study.tuning.run", module.train_here)
+        patch.syspath_prepend(str(Path(__file__).parent.parent / "faults"))
+        patch.setattr("vaetune.study.tuning.run", importlib.import_module("worker").train_here)
         patch.setattr("vaetune.storage.os.fsync", lambda handle: None)
         yield module.Driver

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
 from vaetune.datasets import open_dataset
-from vaetune.study import Study, execution, extend, pretrained, runner, stages, trainable, tuning
+from vaetune.study import Study, execution, extend, pretrained, runner, stages
 from vaetune.study.board import Board
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
@@ -25,17 +25,6 @@ class Deaf:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
-
-
-def train_here(phase: tuning.Phase, data: Mapping[str, Any], *_: Any) -> None:
-    """One worker, in this process."""
-    while (spec := phase.next()) is not None:
-        worker = trainable.GroupTrainable.__new__(trainable.GroupTrainable)
-        worker.setup({"spec": spec}, **data)
-        goes_on = True
-        while goes_on:
-            told = worker.step()
-            goes_on = phase.result(spec, told["rows"], told["device"])
 
 
 @dataclass
