@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from vaetune.convolutions import Convolution, ConvolutionStack, MirroredStack, inferred
 from vaetune.errors import UserError
@@ -66,6 +67,23 @@ def test_a_stacked_member_has_the_bits_of_the_lone_model(members: int) -> None:
         assert torch.equal(out[r], alone)
         grads = zip(together.parameters(), model.parameters(), strict=True)
         assert all(torch.equal(a.grad[r], b.grad) for a, b in grads)  # type: ignore[index,arg-type]
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 8])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "more"),
+    [(4, 2, 1, (0, 0)), (3, 2, 0, (1, 0)), (5, 3, 2, (0, 2)), (2, 3, 0, (1, 1)), (3, 1, 1, (0, 0))],
+)
+def test_a_transpose_to_few_channels_is_the_one_of_torch_with_its_derivatives(
+    outputs: int, kernel: int, stride: int, padding: int, more: tuple[int, int]
+) -> None:
+    layer = Convolution(4, outputs, kernel, stride, padding, more)
+    initialise(layer, 0)
+    layer.double()
+    x = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    exact = functional.conv_transpose2d(x, layer.weight, layer.bias, stride, padding, more)
+    torch.testing.assert_close(layer(x), exact)
+    assert torch.autograd.gradcheck(lambda x, w, b: layer._convolved(x, w, b), (x, layer.weight, layer.bias))
 
 
 def test_initial_outputs_keep_their_size_on_the_way_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,15 @@ from vaetune.normalisation import norm
 Shape = tuple[int, ...]
 
 
+_LANES = 8
+"""Channels that a CPU's kernels compute at once; fewer cost as much."""
+
+
 class Convolution(nn.Module):
     """A convolution, or its transpose, of x [..., B, C, H, W]; the weight has a leading R where members are stacked.
 
-    Stacked members are convolved one after the other: a member's bits then do not depend on its company.
+    Stacked members are convolved one after the other: a member's bits then do not depend on its company. On a CPU all
+    images lie with their channels last, as the library's kernels want them and would else lay them out anew each time.
     """
 
     def __init__(
@@ -50,13 +56,53 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 4:
             return self._convolved(x, self.weight, self.bias)
+        if len(self.weight) == 1:  # nothing to put together
+            return self._convolved(x.squeeze(0), self.weight.squeeze(0), self.bias.squeeze(0)).unsqueeze(0)
         members = zip(x.unbind(0), self.weight.unbind(0), self.bias.unbind(0), strict=True)
-        return torch.stack([self._convolved(*member) for member in members])
+        made = [self._convolved(*member) for member in members]
+        if x.is_cpu:
+            return torch.stack([y.movedim(-3, -1) for y in made]).movedim(-1, -3)  # as they lie, without conversion
+        return torch.stack(made)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if self.transposed:
-            return functional.conv_transpose2d(x, weight, bias, self.stride, self.padding, self.output_padding)
-        return functional.conv2d(x, weight, bias, self.stride, self.padding)
+        if x.is_cpu:
+            x = x.to(memory_format=torch.channels_last)
+        if not self.transposed:
+            return functional.conv2d(x, weight, bias, self.stride, self.padding)
+        if x.is_cpu and len(bias) < _LANES:
+            return self._multiplied(x, weight, bias)
+        return functional.conv_transpose2d(x, weight, bias, self.stride, self.padding, self.output_padding)
+
+    def _multiplied(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The transpose as one product: every pixel of every channel to its patch of the output."""
+        batch, channels, *sizes = x.shape
+        inputs, outputs, kernel, _ = weight.shape
+        patches = x.movedim(1, -1).reshape(-1, channels) @ weight.movedim(1, -1).reshape(inputs, -1)
+        placed = patches.view(batch, *sizes, kernel, kernel, outputs)
+        image = _Overlaid.apply(placed, self.stride, self.padding, self.output_padding)
+        return (image + bias).movedim(-1, 1)
+
+
+class _Overlaid(torch.autograd.Function):
+    """Patches [B, h, w, K, K, C], laid `stride` apart and added where they overlap: [B, H, W, C]."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, stride: int, padding: int, more: tuple[int, ...]) -> Tensor:
+        batch, h, w, kernel, _, channels = patches.shape
+        ctx.geometry = patches.shape, stride, padding
+        height, width = ((n - 1) * stride + kernel + m for n, m in zip((h, w), more, strict=True))
+        whole = patches.new_zeros(batch, height, width, channels)
+        for i, j in itertools.product(range(kernel), range(kernel)):
+            whole[:, i : i + stride * h : stride, j : j + stride * w : stride] += patches[:, :, :, i, j]
+        return whole[:, padding : height - padding, padding : width - padding].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (batch, h, w, kernel, _, channels), stride, padding = ctx.geometry
+        whole = functional.pad(grad, (0, 0, padding, padding, padding, padding))
+        image, row, pixel, channel = whole.stride()
+        strides = (image, stride * row, stride * pixel, row, pixel, channel)
+        return whole.as_strided((batch, h, w, kernel, kernel, channels), strides).contiguous(), None, None, None
 
 
 class ConvolutionStack(nn.Module):
@@ -78,7 +124,7 @@ class ConvolutionStack(nn.Module):
             x = convolution(x)
             if self.norms:
                 x = self.norms[i](x)
-            x = functional.relu(x, inplace=True)
+            x = functional.relu(x)  # not in place: of a view, autograd would copy the whole
         return x
 
 
@@ -101,7 +147,7 @@ class MirroredStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = functional.relu(layer(x), inplace=True)
+            x = functional.relu(layer(x))
         out: Tensor = self.layers[-1](x)
         return out
 
