@@ -79,7 +79,7 @@ class Convolution(nn.Module):
         inputs, outputs, kernel, _ = weight.shape
         patches = x.movedim(1, -1).reshape(-1, channels) @ weight.movedim(1, -1).reshape(inputs, -1)
         placed = patches.view(batch, *sizes, kernel, kernel, outputs)
-        image = _Overlaid.apply(placed, self.stride, self.padding, self.output_padding)
+        image: Tensor = _Overlaid.apply(placed, self.stride, self.padding, self.output_padding)
         return (image + bias).movedim(-1, 1)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -300,9 +300,9 @@ def test_any_argument_list_runs_or_exits_with_2(
     assert (code == 2) == any(line.startswith("vaetune: ") and "note:" not in line for line in err.splitlines())
 
 
-def imported(code: str, cwd: Path) -> set[str]:
+def imported(code: str, cwd: Path, heavy: Sequence[str] = HEAVY) -> set[str]:
     """The heavy modules in sys.modules after that code has run in a process of its own."""
-    script = f"{code}\nimport sys\nprint('HEAVY', *(m for m in {HEAVY!r} if m in sys.modules))"
+    script = f"{code}\nimport sys\nprint('HEAVY', *(m for m in {heavy!r} if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
@@ -334,6 +334,19 @@ def test_what_comes_before_a_run_imports_nothing_heavy(here: Path, arguments: li
         "except (Stop, SystemExit): pass\n"
     )
     assert imported(stop, here) == set()
+
+
+def test_a_worker_that_trains_imports_torch_and_nothing_heavier() -> None:
+    """Optuna lies beside Tune in the driver; SymPy is what torch itself brings for some ways to call it."""
+    trained = (
+        "import warm, vaetune.study.evaluate, vaetune.study.trainable\n"
+        "from vaetune.datasets import open_dataset\n"
+        "from vaetune.study.estimate import seconds_per_epoch\n"
+        "assert seconds_per_epoch(warm.STUDY, warm.STUDY.arms[0], open_dataset('digits', None, False), 200) > 0\n"
+    )
+    unwanted = ("torchvision", "torchmetrics", "mlflow", "plotly", "optuna", "sklearn", "sympy")
+    assert imported(trained, Path(__file__).parent, unwanted) == set()
+    assert imported(trained + "import sympy", Path(__file__).parent, unwanted) == {"sympy"}
 
 
 def test_the_import_test_would_notice(here: Path) -> None:

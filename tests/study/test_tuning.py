@@ -315,14 +315,13 @@ STUDY = textwrap.dedent(
 )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_groups_on_a_real_ray(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(STUDY)
+def program(text: str, tmp_path: Path) -> str:
+    """What the program prints, which is given the path of an empty folder."""
+    file = tmp_path / "program.py"
+    file.write_text(text)
     (tmp_path / "data").mkdir()
     done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path / "data")],
+        [sys.executable, str(file), str(tmp_path / "data")],
         env={key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNE_"))},
         capture_output=True,
         text=True,
@@ -330,7 +329,13 @@ def test_groups_on_a_real_ray(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_groups_on_a_real_ray(tmp_path: Path) -> None:
+    told = json.loads(program(STUDY, tmp_path).splitlines()[-1])
     assert told["outcomes"] == {f"{fate}-{i}": ["finished", []] for fate in ("trains", "once") for i in (0, 1)} | {
         f"raises-{i}": ["failed", ["ArithmeticError: no such number"]] for i in (0, 1)
     }
@@ -344,3 +349,95 @@ def test_groups_on_a_real_ray(tmp_path: Path) -> None:
     assert len(told["routes"]) == 1
     assert told["error"] == "that is enough"
     assert "never" in told["left"], "what had not begun did not begin any more"
+
+
+RACE = textwrap.dedent(
+    '''
+    """On a real Ray: groups that are shorter than the start of a worker, of which the first is up long before others."""
+
+    import os, sys, time
+    from dataclasses import replace
+    from pathlib import Path
+
+    from vaetune.study import cluster
+
+    cluster.prepare(None)
+
+    import numpy as np
+
+    from vaetune.config import Configuration
+    from vaetune.storage import Storage
+    from vaetune.study import Arm, DatasetConfig, Replication, Resources, Study, SupervisedVAEConfig, TrainingConfig
+    from vaetune.study import members, tuning
+    from vaetune.study.members import GroupSpec
+    from vaetune.study.pool import Pool
+    from vaetune.study.trainable import GroupTrainable
+
+    folder = Path(sys.argv[1])
+    arm = Arm(name="svae", summary="")
+    study = Study(name="s", hypothesis="h", arms=(arm,), replication=Replication(n=1))
+
+
+    class Late(GroupTrainable):
+        def setup(self, config, **data):
+            first = not any(folder.iterdir())
+            (folder / str(os.getpid())).touch()
+            if not first:
+                time.sleep(4)
+            super().setup(config, **data)
+
+        def step(self):
+            time.sleep(0.3)
+            return super().step()
+
+
+    def group(number):
+        configuration = Configuration(
+            model=SupervisedVAEConfig(trunk=(8,), latents=4),
+            training=TrainingConfig(epochs=1, batch_size=16),
+            dataset=DatasetConfig(n_validation=24),
+        )
+        member = members.replicates(study, 0, arm, [configuration])[0]
+        return GroupSpec(f"g{number}", "replicate", (replace(member, id=f"g{number}"),))
+
+
+    class Book:
+        specs = [group(number) for number in range(30)]
+        exhausted = property(lambda self: not self.specs)
+
+        def next(self):
+            return self.specs.pop(0)
+
+        def result(self, spec, rows, device):
+            return not any(row["outcome"] for row in rows)
+
+        def lost(self, spec, reason):
+            sys.exit(reason)
+
+
+    rng = np.random.default_rng(0)
+    data = {
+        "pool": Pool(rng.integers(0, 255, (96, 1, 4, 4), dtype=np.uint8), np.arange(96) % 3),
+        "classes": 3,
+        "storage": Storage(folder.parent / "execution"),
+        "refit": False,
+        "stall": 60.0,
+        "driver": None,
+        "most": 5,
+    }
+    tuning.GroupTrainable = Late
+    with cluster.connected(None, study) as slots:
+        tuning.run(Book(), data, lambda arm: Resources(), slots, lambda: False)
+    print(slots, len(list(folder.iterdir())))
+    '''
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_that_starts_keeps_its_group(tmp_path: Path) -> None:
+    """Else whoever is idle takes it, the start was for nothing, and the next group has a worker started once more."""
+    slots, started = program(RACE, tmp_path).split()[-2:]
+    if slots == "1":
+        pytest.skip("one worker at a time: there is nobody to take a group from")
+    assert slots == started

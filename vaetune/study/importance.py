@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from vaetune.study.search import Search
@@ -17,6 +16,9 @@ FEWEST = 4
 
 def rows(search: Search) -> list[dict[str, Any]]:
     """Rows of the importance table, of every arm and search whose trials have all ended; shares that add up to 1."""
+    # Here, because it brings scikit-learn, for which no trial should have to wait.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     out = []
     for one in search.arms:
         finished = one.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -204,6 +204,15 @@ class _Scheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._guard = guard
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The first that waits, unless an actor is just starting for it.
+
+        Tune would give such a trial the first idle actor and end the one that starts. While trials are shorter than a
+        start, which takes seconds, all but one worker are then started again and again and never train.
+        """
+        waiting = (trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING)
+        return next((trial for trial in waiting if trial not in tune_controller._trial_to_actor), None)
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         spec = trial.config["spec"]
         self._guard.heard()

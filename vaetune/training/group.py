@@ -261,8 +261,7 @@ class Group:
         return self._captured[1]
 
     def _step(self, noise: Sequence[torch.Generator], rates: Sequence[float], warm: float) -> Step:
-        each = torch.ones(len(self.members), device=self.device)
-        return Step(self.model, self.turns, Noise(noise), rates, warm, self.average.follow, each)
+        return Step(self.model, self.turns, Noise(noise), rates, warm, self.average.follow)
 
     def _permutation(self, member: Member) -> Tensor:
         generator = torch.Generator().manual_seed(derive(f"{member.seeds.order}/{self.epoch}"))

@@ -38,7 +38,6 @@ class Step:
     rates: Sequence[float]
     warm: float
     after: Callable[[], None]
-    each: Tensor
 
     def __call__(self, images: Tensor, y: Tensor) -> Taken:
         x = unit(images)
@@ -49,7 +48,7 @@ class Step:
                 self.turns.give(self.model, player)
             terms = getattr(self.model, player.terms)(x, y, self.noise, self.warm)
             loss = terms["loss"].mean(-1)
-            loss.backward(self.each)
+            loss.sum().backward()  # a gradient given as a tensor would have torch import sympy, for seconds
             adam.step([rate * player.rate for rate in self.rates])
             losses.append(loss.detach())
             for term, values in terms.items():
