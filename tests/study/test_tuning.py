@@ -353,7 +353,7 @@ def test_groups_on_a_real_ray(tmp_path: Path) -> None:
 
 RACE = textwrap.dedent(
     '''
-    """On a real Ray: groups that are shorter than the start of a worker, of which the first is up long before others."""
+    """On a real Ray: groups that are shorter than the start of a worker, and one worker that is up long before."""
 
     import os, sys, time
     from dataclasses import replace
