@@ -27,12 +27,20 @@ from vaetune.noise import Noise
 
 
 class Code(NamedTuple):
-    """What a bottleneck passes on: z, μ and σ of the additive noise [..., B, Z], the penalty [..., B] in nats."""
+    """What a bottleneck passes on: z, μ and σ of the additive noise [..., B, Z], the penalty [..., B] in nats.
+
+    `scale` [..., B, Z] is what ε is multiplied by in z = μ + scale·ε, None where there is no noise.
+    """
 
     z: Tensor
     mu: Tensor
     sigma: Tensor | None
     penalty: Tensor | None
+    scale: Tensor | None = None
+
+    def again(self, noise: Noise) -> Tensor:
+        """Another z of the same images [..., B, Z]."""
+        return self.mu if self.scale is None else _perturb(self.mu, self.scale, noise)
 
     def log_ratio(self) -> Tensor:
         """log N(z; 0, I) − log N(z; μ, σ²) [..., B]: minus a one-draw estimate of the KL. Needs σ."""
@@ -96,7 +104,7 @@ class AdditiveNoise(Bottleneck):
         """The code without its penalty."""
         mu = self.mu(h)
         sigma = self.sigma[..., None, None].expand_as(mu)
-        return Code(_perturb(mu, sigma, noise), mu, sigma, None)
+        return Code(_perturb(mu, sigma, noise), mu, sigma, None, sigma)
 
 
 class FixedNoise(AdditiveNoise):
@@ -134,7 +142,8 @@ class GaussianDropout(Bottleneck):
     def forward(self, h: Tensor, noise: Noise | None) -> Code:
         mu = self.mu(h)
         alpha = (self.rate / (1 - self.rate))[..., None, None]
-        return Code(_perturb(mu, alpha.sqrt() * mu, noise), mu, None, None)
+        scale = alpha.sqrt() * mu
+        return Code(_perturb(mu, scale, noise), mu, None, None, scale)
 
 
 class Gaussian(Bottleneck):
@@ -151,7 +160,7 @@ class Gaussian(Bottleneck):
     def forward(self, h: Tensor, noise: Noise | None) -> Code:
         mu = self.mu(h)
         sigma = softplus(self.rho(h) + self.offset) + 1e-6
-        return Code(_perturb(mu, sigma, noise), mu, sigma, kl_normal(mu, sigma))
+        return Code(_perturb(mu, sigma, noise), mu, sigma, kl_normal(mu, sigma), sigma)
 
 
 class LogGaussian(Bottleneck):
@@ -172,7 +181,8 @@ class LogGaussian(Bottleneck):
     def forward(self, h: Tensor, noise: Noise | None) -> Code:
         mu, s = self.parts(h)
         sigma = s.exp()
-        return Code(_perturb(mu, sigma, noise), mu, sigma, 0.5 * (mu.square() + (2 * s).exp() - 1 - 2 * s).sum(-1))
+        kl = 0.5 * (mu.square() + (2 * s).exp() - 1 - 2 * s).sum(-1)
+        return Code(_perturb(mu, sigma, noise), mu, sigma, kl, sigma)
 
 
 class LogSquaredGaussian(LogGaussian):
@@ -186,7 +196,8 @@ class LogSquaredGaussian(LogGaussian):
         mu, s = self.parts(h)
         square = s.square()
         sigma = s.exp()
-        return Code(_perturb(mu, sigma, noise), mu, sigma, 0.5 * (mu.square() + square.exp() - 1 - square).sum(-1))
+        penalty = 0.5 * (mu.square() + square.exp() - 1 - square).sum(-1)
+        return Code(_perturb(mu, sigma, noise), mu, sigma, penalty, sigma)
 
 
 def _perturb(mu: Tensor, sigma: Tensor, noise: Noise | None) -> Tensor:

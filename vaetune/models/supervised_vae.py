@@ -63,9 +63,9 @@ class SupervisedVAE(Classifier):
         return logits
 
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
-        h = None if self.config.dropout else self._features(x, noise)
+        code = None if self.config.dropout else self.code(x)
         for _ in range(count):
-            yield self.classifier(self.bottleneck(self._features(x, noise) if h is None else h, noise).z)
+            yield self.classifier(self.code(x, noise).z if code is None else code.again(noise))
 
     def decode(self, z: Tensor) -> Tensor:
         """Bernoulli logits of the pixels [..., B, C·H·W] for latents [..., B, Z]."""

@@ -31,7 +31,8 @@ FLUSH_EVERY = 2.0
 class Entry:
     """A member under way, and what the ledger will say about it.
 
-    `selected` is the hash of the configuration that was selected, for a replicate, which may train at another length.
+    It has `started` (milliseconds) and `began` (monotonic seconds) once the recorder was told. `selected` is the hash of
+    the configuration that was selected, for a replicate, which may train at another length.
     """
 
     member: Member
@@ -44,8 +45,8 @@ class Entry:
     selected: str = ""
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
-    started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
-    began: float = field(default_factory=time.monotonic)
+    started: int = 0
+    began: float = 0.0
 
     def spent(self, members: int) -> float:
         """Its share, in seconds, of what a group of that many has had a worker for: what is lost with the worker."""
@@ -115,6 +116,7 @@ class Recorder:
     def begin(self, entry: Entry) -> None:
         """A member starts, or goes on."""
         self.open[entry.member.id] = entry
+        entry.started, entry.began = time.time_ns() // 1_000_000, time.monotonic()  # now, and not when it was queued
         member = entry.member
         kind = "replicate" if entry.phase == "replicate" else "trial"
         tags = {"vaetune.kind": kind, "vaetune.arm": member.arm, "vaetune.phase": entry.phase}
