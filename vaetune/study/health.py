@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import ray
@@ -94,21 +93,6 @@ def tasks(
                 raise Lost(f"Ray lost a task: {str(error).splitlines()[0]}") from error
             if result is not None:
                 yield result
-
-
-def warm(modules: Sequence[str], workers: int, resources: Resources) -> None:
-    """Has workers start and read `modules` while the driver is busy with something else; Ray gives them the next tasks.
-
-    Not awaited: where it fails, so do the tasks, which say why.
-    """
-    read: Any = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_read)
-    for _ in range(workers):
-        read.remote(modules)
-
-
-def _read(modules: Sequence[str]) -> None:
-    for module in modules:
-        import_module(module)
 
 
 def _nothing() -> None:

@@ -31,8 +31,8 @@ FLUSH_EVERY = 2.0
 class Entry:
     """A member under way, and what the ledger will say about it.
 
-    It has `started` (milliseconds) and `began` (monotonic seconds) once the recorder was told. `selected` is the hash of
-    the configuration that was selected, for a replicate, which may train at another length.
+    It has `started` (milliseconds) and `began` (monotonic seconds) once the recorder was told. `selected` is the hash
+    of the configuration that was selected, for a replicate, which may train at another length.
     """
 
     member: Member

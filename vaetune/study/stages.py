@@ -69,7 +69,7 @@ class Stages:
         """The study that is run."""
         return self.execution.study
 
-    def train(self, phases: Sequence[str], then_evaluate: bool = False) -> None:
+    def train(self, phases: Sequence[str]) -> None:
         """Runs those of search, select and replicate that are asked for, in one go."""
         tables, study = self.execution.tables, self.study
         development = self.dataset.development()
@@ -106,8 +106,6 @@ class Stages:
                 )
             finally:
                 recorder.flush()
-        if then_evaluate and self.here and not self.interrupted():
-            health.warm([evaluate.__name__], self.slots, study.resources)
         if tables.read("importance").empty and brain.exhausted:
             tables.append("importance", importance.rows(brain))
 

@@ -76,7 +76,7 @@ def _work(phases: Sequence[str], stages: Stages, options: Options) -> list[tuple
     training = [phase for phase in phases if phase != "evaluate"]
     work: list[tuple[str, Callable[[], None]]] = []
     if training:
-        work.append((" · ".join(training), lambda: stages.train(training, "evaluate" in phases)))
+        work.append((" · ".join(training), lambda: stages.train(training)))
     if "evaluate" in phases:
         work.append(("evaluate", stages.evaluate))
         if options.battery == "full":
