@@ -36,6 +36,9 @@ class Linear:
     def predict(self, x: torch.Tensor, noise: object = None) -> torch.Tensor:
         return x.flatten(-3) @ self.weight
 
+    def coded(self, x: torch.Tensor) -> tuple[torch.Tensor, Code]:
+        return self.predict(x), self.code(x)
+
     def code(self, x: torch.Tensor, noise: object = None) -> Code:
         mu = x.flatten(-3)
         return Code(mu, mu, None, None)

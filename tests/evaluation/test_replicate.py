@@ -44,6 +44,9 @@ class Fake:
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
         return (self.predict(x, noise) for _ in range(count))
 
+    def coded(self, x: Tensor) -> tuple[Tensor, Code]:
+        return self.predict(x), self.code(x)
+
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
         assert noise is None
         mu = x.flatten(-3)

@@ -204,6 +204,9 @@ def test_the_model_does_what_its_tasks_promise(settings: dict[str, Any]) -> None
         assert model.predict(x).shape == (BATCH, CLASSES)
         assert torch.equal(model.predict(x), model.predict(x))
         assert torch.equal(model.predict(x), model.predict(x, noise())) == (not model.stochastic)
+        logits, code = model.coded(x)
+        assert torch.equal(logits, model.predict(x))
+        assert torch.equal(code.mu, model.code(x).mu)
         assert model.head_norm().shape == ()
         one_by_one = noise()
         for logits in model.passes(x, noise(), 3):

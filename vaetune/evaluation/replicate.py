@@ -45,7 +45,7 @@ def evaluate(
     """
     found: dict[str, Tensor | float] = {}
     x, y = test
-    logits = _predict(model, x)
+    logits, mu, sigma = _coded(model, x)
     if len(validation[1]):
         held_out = _predict(model, validation[0])
         found["val/error"] = metrics.error(held_out, validation[1])
@@ -67,7 +67,6 @@ def evaluate(
     for name, score in (("error", metrics.error), ("nll", metrics.nll)):
         found[f"train/{name}"] = score(fitted, train[1])
         found[f"gap/{name}"] = found[f"test/{name}"] - found[f"train/{name}"]
-    mu, sigma = _codes(model, x)
     found |= _latent(mu, sigma)
     found["scale/head_norm"] = model.head_norm()
     found["scale/logits_rms"] = metrics.rms(logits)
@@ -96,11 +95,12 @@ def _scores(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _codes(model: Classifier, images: Tensor | Part) -> tuple[Tensor, Tensor | None]:
-    """μ and, where there is noise, σ of all images, [N, Z]."""
-    codes = [model.code(x) for x in _batches(images)]
+def _coded(model: Classifier, images: Tensor | Part) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits [N, C] at the posterior mean, μ and, where there is noise, σ [N, Z] of all images."""
+    logits, codes = zip(*(model.coded(x) for x in _batches(images)), strict=True)
     sigmas = [code.sigma for code in codes if code.sigma is not None]
-    return torch.cat([code.mu for code in codes]), torch.cat(sigmas) if sigmas else None
+    mu, sigma = torch.cat([code.mu for code in codes]), torch.cat(sigmas) if sigmas else None
+    return _finite(torch.cat(logits).double()), mu, sigma
 
 
 def _latent(mu: Tensor, sigma: Tensor | None) -> dict[str, Tensor | float]:

@@ -103,6 +103,10 @@ class Classifier(Model):
         """Class logits [..., B, classes]."""
 
     @abstractmethod
+    def coded(self, x: Tensor) -> tuple[Tensor, Code]:
+        """What `predict` and `code` give without noise, from one pass through what they share."""
+
+    @abstractmethod
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
         """`count` noisy predictions of the same images: what `predict` gives, without what noise does not change."""
 

@@ -54,6 +54,10 @@ class BranchedVAE(Classifier, Generative):
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         return self._logits(self.trunk(x))
 
+    def coded(self, x: Tensor) -> tuple[Tensor, Code]:
+        h = self.trunk(x)
+        return self._logits(h), self.q_z(h, None)
+
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
         return itertools.repeat(self.predict(x), count)
 

@@ -62,6 +62,10 @@ class SupervisedVAE(Classifier):
         logits: Tensor = self.classifier(self.code(x, noise).z)
         return logits
 
+    def coded(self, x: Tensor) -> tuple[Tensor, Code]:
+        code = self.code(x)
+        return self.classifier(code.z), code
+
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
         code = None if self.config.dropout else self.code(x)
         for _ in range(count):
