@@ -52,12 +52,14 @@ def test_a_layer_that_does_not_fit_is_named_with_its_shapes() -> None:
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_stacked_member_has_the_bits_of_the_lone_model(members: int) -> None:
-    models = []
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_a_stacked_member_has_the_bits_of_the_lone_model(members: int, way: str) -> None:
+    shape, models = (2, 12, 12), list[nn.Module]()
     for seed in range(members):
-        models.append(ConvolutionStack((2, 12, 12), ODD))
+        models.append(ConvolutionStack(shape, ODD) if way == "down" else MirroredStack(shape, ODD, 2))
         initialise(models[-1], seed)
-    x = torch.rand(members, 5, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    inputs = shape if way == "down" else inferred(shape, ODD)[-1]
+    x = torch.rand(members, 5, *inputs, generator=torch.Generator().manual_seed(0))
     together = stack(models)
     out = together(x)
     out.sum().backward()

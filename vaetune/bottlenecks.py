@@ -29,7 +29,7 @@ from vaetune.noise import Noise
 class Code(NamedTuple):
     """What a bottleneck passes on: z, μ and σ of the additive noise [..., B, Z], the penalty [..., B] in nats.
 
-    `scale` [..., B, Z] is what ε is multiplied by in z = μ + scale·ε, None where there is no noise.
+    `scale` [..., B, Z] is what ε is multiplied by in z = μ + scale·ε, None where z is not drawn so.
     """
 
     z: Tensor
@@ -37,10 +37,6 @@ class Code(NamedTuple):
     sigma: Tensor | None
     penalty: Tensor | None
     scale: Tensor | None = None
-
-    def again(self, noise: Noise) -> Tensor:
-        """Another z of the same images [..., B, Z]."""
-        return self.mu if self.scale is None else _perturb(self.mu, self.scale, noise)
 
     def log_ratio(self) -> Tensor:
         """log N(z; 0, I) − log N(z; μ, σ²) [..., B]: minus a one-draw estimate of the KL. Needs σ."""
@@ -68,6 +64,10 @@ class Bottleneck(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, h: Tensor, noise: Noise | None) -> Code: ...
+
+    def redrawn(self, code: Code, noise: Noise) -> Tensor:
+        """Another z [..., B, Z] for a code that this layer has made."""
+        return code.mu if code.scale is None else _perturb(code.mu, code.scale, noise)
 
 
 class Deterministic(Bottleneck):
@@ -200,10 +200,10 @@ class LogSquaredGaussian(LogGaussian):
         return Code(_perturb(mu, sigma, noise), mu, sigma, penalty, sigma)
 
 
-def _perturb(mu: Tensor, sigma: Tensor, noise: Noise | None) -> Tensor:
+def _perturb(mu: Tensor, scale: Tensor, noise: Noise | None) -> Tensor:
     if noise is None:
         return mu
-    return torch.addcmul(mu, sigma, noise.normal(mu.shape[-2:]))
+    return torch.addcmul(mu, scale, noise.normal(mu.shape[-2:]))
 
 
 CATALOGUE: dict[str, type[Bottleneck]] = {

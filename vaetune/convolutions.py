@@ -84,13 +84,16 @@ class Convolution(nn.Module):
 
 
 class _Overlaid(torch.autograd.Function):
-    """Patches [B, h, w, K, K, C], laid `stride` apart and added where they overlap: [B, H, W, C]."""
+    """Patches [B, h, w, K, K, C], laid `stride` apart and added where they overlap: [B, H, W, C].
+
+    As `torch.nn.functional.fold` with the channels last, which takes half its time for three channels.
+    """
 
     @staticmethod
-    def forward(ctx: Any, patches: Tensor, stride: int, padding: int, more: tuple[int, ...]) -> Tensor:
+    def forward(ctx: Any, patches: Tensor, stride: int, padding: int, output_padding: Shape) -> Tensor:
         batch, h, w, kernel, _, channels = patches.shape
         ctx.geometry = patches.shape, stride, padding
-        height, width = ((n - 1) * stride + kernel + m for n, m in zip((h, w), more, strict=True))
+        height, width = ((n - 1) * stride + kernel + m for n, m in zip((h, w), output_padding, strict=True))
         whole = patches.new_zeros(batch, height, width, channels)
         for i, j in itertools.product(range(kernel), range(kernel)):
             whole[:, i : i + stride * h : stride, j : j + stride * w : stride] += patches[:, :, :, i, j]

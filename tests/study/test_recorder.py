@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,18 @@ def written(storage: Storage, metric: str = "val/error", id: str = ID) -> list[t
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return Storage(tmp_path)
+
+
+def test_a_queued_member_s_clocks_start_when_it_begins(storage: Storage) -> None:
+    recorder, queued = open_recorder(storage), entry()
+    wall, monotonic = time.time_ns() // 1_000_000, time.monotonic()
+    recorder.begin(queued)
+    assert queued.began >= monotonic
+    recorder.epochs(ID, told(1, 1))
+    recorder.end(ID, "finished", "", 1.5, "cpu")
+    recorder.flush()
+    (row,) = Tables(storage).read("ledger").to_dict("records")
+    assert row["started"].timestamp() * 1000 >= wall - 1
 
 
 def test_epochs_and_the_end_arrive_everywhere(storage: Storage) -> None:

@@ -69,7 +69,8 @@ class SupervisedVAE(Classifier):
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
         code = None if self.config.dropout else self.code(x)
         for _ in range(count):
-            yield self.classifier(self.code(x, noise).z if code is None else code.again(noise))
+            z = self.code(x, noise).z if code is None else self.bottleneck.redrawn(code, noise)
+            yield self.classifier(z)
 
     def decode(self, z: Tensor) -> Tensor:
         """Bernoulli logits of the pixels [..., B, C·H·W] for latents [..., B, Z]."""
