@@ -25,6 +25,10 @@ from vaetune.study.load import load
 from vaetune.study.options import Options
 from vaetune.study.recorder import Entry, Recorder
 from vaetune.tracking import Tracker
+from vaetune.training.environment import ENVIRONMENT
+
+# As in every worker, and before the first product: MKL reads then whether last bits may depend on an operand's address.
+os.environ.update(ENVIRONMENT)
 
 
 def measure_here(members: Sequence[Any], development: Any, test: Any, *rest: Any) -> Iterator[list[Any]]:
