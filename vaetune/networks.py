@@ -68,15 +68,24 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs, *widths]
         self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.dropout = Dropout(dropout) if dropout else None
+        self.dropout = Dropout(dropout) if dropout and widths else None
         self.outputs = sizes[-1]
 
     def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
-        for layer in self.layers:
-            x = functional.relu(layer(x), inplace=True)
-            if self.dropout is not None:
-                x = self.dropout(x, noise)
-        return x
+        return self.onward(self.first(x), noise)
+
+    def first(self, x: Tensor) -> Tensor:
+        """What no noise changes: the output of the first layer, before any dropout."""
+        return functional.relu(self.layers[0](x), inplace=True) if len(self.layers) else x
+
+    def onward(self, h: Tensor, noise: Noise | None) -> Tensor:
+        """The rest, from what `first` gave."""
+        for layer in itertools.islice(self.layers, 1, None):
+            h = functional.relu(layer(self._dropped(h, noise)), inplace=True)
+        return self._dropped(h, noise)
+
+    def _dropped(self, h: Tensor, noise: Noise | None) -> Tensor:
+        return h if self.dropout is None else self.dropout(h, noise)
 
 
 class Encoder(nn.Module):

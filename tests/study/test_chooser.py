@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from vaetune.config import Configuration, DatasetConfig, TrainingConfig
 from vaetune.datasets.batches import Resident
 from vaetune.models.configs import SupervisedVAEConfig
-from vaetune.study.chooser import Chooser
+from vaetune.study.chooser import Choices, Chooser
 from vaetune.study.members import GroupSpec
 from vaetune.training import autotune
 from vaetune.training.choice import USUAL, Choice
@@ -68,3 +69,13 @@ def test_the_record_has_the_last_word(measured: list[tuple[str, int]], phase: st
     fixed = Choice(3, "graph")
     assert chooser("cuda:0").choice(GroupSpec("g", phase, (MEMBER,), choice=fixed), MEMBER, lambda: SPLIT) == fixed
     assert not measured
+
+
+def test_one_worker_is_asked_for_each_shape_until_the_record_knows() -> None:
+    record: dict[str, str] = {}
+    choices = Choices(lambda: record, (1, 2, 2), 3)
+    faster = replace(PLAIN, training=TrainingConfig(learning_rate=1.0))  # takes as long
+    wide = replace(PLAIN, model=SupervisedVAEConfig(trunk=(5,), latents=2))
+    assert [choices(c) for c in (PLAIN, PLAIN, faster, wide, wide)] == [None, USUAL, USUAL, None, USUAL]
+    record[autotune.shape(PLAIN, (1, 2, 2), 3)] = "7 by graph"
+    assert [choices(c) for c in (PLAIN, faster, wide)] == [Choice(7, "graph"), Choice(7, "graph"), USUAL]

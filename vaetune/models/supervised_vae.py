@@ -55,7 +55,7 @@ class SupervisedVAE(Classifier):
         return self.config.bottleneck not in still or self.config.dropout > 0
 
     def code(self, x: Tensor, noise: Noise | None = None) -> Code:
-        code: Code = self.bottleneck(self._features(x, noise), noise)
+        code: Code = self.bottleneck(self.trunk(self._flat(x), noise), noise)
         return code
 
     def predict(self, x: Tensor, noise: Noise | None = None) -> Tensor:
@@ -67,9 +67,13 @@ class SupervisedVAE(Classifier):
         return self.classifier(code.z), code
 
     def passes(self, x: Tensor, noise: Noise, count: int) -> Iterator[Tensor]:
-        code = None if self.config.dropout else self.code(x)
+        first = self.trunk.first(self._flat(x))
+        code = None if self.config.dropout else self.bottleneck(self.trunk.onward(first, None), None)
         for _ in range(count):
-            z = self.code(x, noise).z if code is None else self.bottleneck.redrawn(code, noise)
+            if code is None:
+                z = self.bottleneck(self.trunk.onward(first, noise), noise).z
+            else:
+                z = self.bottleneck.redrawn(code, noise)
             yield self.classifier(z)
 
     def decode(self, z: Tensor) -> Tensor:
@@ -110,10 +114,8 @@ class SupervisedVAE(Classifier):
         norm: Tensor = torch.linalg.matrix_norm(self.bottleneck.mu.weight)
         return norm
 
-    def _features(self, x: Tensor, noise: Noise | None) -> Tensor:
-        h = x if self.convolutions is None else self.convolutions(x)
-        features: Tensor = self.trunk(h.flatten(-3), noise)
-        return features
+    def _flat(self, x: Tensor) -> Tensor:
+        return (x if self.convolutions is None else self.convolutions(x)).flatten(-3)
 
     def _weighted(self, name: str, term: Tensor) -> Tensor:
         return self.get_buffer(name).unsqueeze(-1) * term

@@ -1,11 +1,12 @@
-"""How a worker trains the groups that it is given: by the study's record, or as it measures before REPLICATE."""
+"""How groups are trained: by the study's record, or as a worker measures it before REPLICATE."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from vaetune.config import Configuration
 from vaetune.datasets.batches import Pixels
 from vaetune.study.members import GroupSpec
 from vaetune.training import autotune
@@ -14,8 +15,28 @@ from vaetune.training.group import Split
 from vaetune.training.seeds import Member
 
 
+class Choices:
+    """What the record, which `routes` gives, says of a configuration.
+
+    None asks the worker to measure, once for each shape of network: who comes before that is known goes on as usual.
+    `image` is (C, H, W).
+    """
+
+    def __init__(self, routes: Callable[[], Mapping[str, str]], image: Sequence[int], classes: int) -> None:
+        self._routes, self._image, self._classes = routes, image, classes
+        self._asked: set[str] = set()
+
+    def __call__(self, configuration: Configuration) -> Choice | None:
+        name = autotune.shape(configuration, self._image, self._classes)
+        if text := self._routes().get(name):
+            return Choice.parse(text)
+        asked = name in self._asked
+        self._asked.add(name)
+        return USUAL if asked else None
+
+
 class Chooser:
-    """Measures each shape of network once; `measured`, by the shape's name, is for the study's record."""
+    """A worker's: measures each shape of network once; `measured`, by the shape's name, is for the study's record."""
 
     def __init__(self, pixels: Pixels, labels: Tensor, classes: int, device: str, most: int) -> None:
         self._data = (pixels, labels, classes, device)

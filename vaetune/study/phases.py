@@ -168,6 +168,7 @@ def pack(
         for start in range(0, len(same), size):
             part = same[start : start + size]
             spec = GroupSpec(part[0].member.id, part[0].phase, tuple(e.member for e in part), choice=chosen)
+            chosen = chosen or USUAL  # one measurement does for all
             for entry in part:
                 entry.group_id = spec.id
             groups.append((spec, part))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vaetune import checkpoints
-from vaetune.config import Configuration
 from vaetune.datasets.base import Dataset, digest
 from vaetune.datasets.exchange import sources
 from vaetune.datasets.factors import FactoredDataset
@@ -20,6 +19,7 @@ from vaetune.errors import UserError
 from vaetune.evaluation.replicate import failed
 from vaetune.study import Study, battery, evaluate, health, importance, plan, tuning
 from vaetune.study.board import Board
+from vaetune.study.chooser import Choices
 from vaetune.study.console import Console
 from vaetune.study.entries import replications
 from vaetune.study.evaluate import Known, Measured
@@ -32,8 +32,6 @@ from vaetune.study.search import Search
 from vaetune.study.tracked import record
 from vaetune.study.versions import versions
 from vaetune.tracking import Tracker, charted, inputs
-from vaetune.training import autotune
-from vaetune.training.choice import Choice
 from vaetune.training.seeds import Member
 
 CLUSTER_RETRIES = 8
@@ -96,7 +94,8 @@ class Stages:
             "driver": None if self.here else versions(),
             "most": self._most(),
         }
-        pipeline = Pipeline(study, self.root, phases, phase, recorder, self._choice, self._most())
+        choices = Choices(self._routes, tuple(self.dataset.shape), self.dataset.classes)
+        pipeline = Pipeline(study, self.root, phases, phase, recorder, choices, self._most())
         if not pipeline.exhausted:
             try:
                 tuning.run(
@@ -192,23 +191,21 @@ class Stages:
 
     def _learn(self, routes: Mapping[str, str]) -> None:
         """Into environment.json; where the workers' machines differ, every choice is named."""
-        known = self.execution.environment.get("routes", {})
+        known = self._routes()
         choices = {name: [*known[name].split(" or ")] if name in known else [] for name in routes}
         merged = {name: " or ".join(dict.fromkeys([*choices[name], routes[name]])) for name in routes}
         if merged != known:
             self.execution.write_environment(routes=merged)
 
+    def _routes(self) -> Mapping[str, str]:
+        """As environment.json has them."""
+        routes: Mapping[str, str] = self.execution.environment.get("routes", {})
+        return routes
+
     def _most(self) -> int:
         """Members of one group at most: so many that no slot is left without work."""
         n = self.study.replication.n
         return max(1, min(n, LARGEST, -(-n * len(self.study.arms) // self.slots)))
-
-    def _choice(self, configuration: Configuration) -> Choice | None:
-        """How members of that configuration are trained, by the execution's record: never measured again."""
-        shape = tuple(self.dataset.shape)
-        known = self.execution.environment.get("routes", {})
-        text = known.get(autotune.shape(configuration, shape, self.dataset.classes))
-        return Choice.parse(text) if text else None
 
     def _replicates(self, ledger: pd.DataFrame) -> list[Member]:
         mine = dict(iter(ledger.groupby("arm")))
