@@ -45,7 +45,7 @@ class Steps:
 
     def install(self) -> None:
         """Puts steps around what a driver does."""
-        from vaetune.report import render
+        from vaetune.study.aside import Aside
         from vaetune.study.console import Console
         from vaetune.study.recorder import Recorder
 
@@ -54,8 +54,9 @@ class Steps:
         for name in ("epochs", "end", "flush"):
             setattr(Recorder, name, self.around(getattr(Recorder, name)))
         Recorder.begin = self.around(Recorder.begin, lambda _, entry: str(entry.phase))  # type: ignore[method-assign]
+        Aside.__init__ = self.around(Aside.__init__, lambda *_: "report")  # type: ignore[method-assign]
+        Aside.wait = self.around(Aside.wait)  # type: ignore[method-assign]
         Console.phase = self.around(Console.phase, lambda _, name, *__: str(name))  # type: ignore[method-assign]
-        render.render = self.around(render.render, lambda *_: "report")  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

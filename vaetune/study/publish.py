@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,17 +40,22 @@ EXAMPLES = 4
 PICTURED, EXPLORED = 64, 500
 
 
-def publish(options: Options, ex: Execution, dataset: Dataset, console: Console) -> None:
-    """Puts everything up once. A server that is away costs a line here, and `--phase publish` later."""
+def publish(
+    options: Options, ex: Execution, dataset: Dataset, console: Console, report: Callable[[], None] = lambda: None
+) -> None:
+    """Puts everything up once. A server that is away costs a line here, and `--phase publish` later.
+
+    The report goes last: `report` waits until it is written.
+    """
     try:
-        _publish(options, ex, dataset, console)
+        _publish(options, ex, dataset, console, report)
     except UserError as error:
         if options.phase == "publish":
             raise
         console.note(f"publish: {error}; do it later with --resume {ex.run} --phase publish")
 
 
-def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console) -> None:
+def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console, report: Callable[[], None]) -> None:
     assert options.tracking_uri is not None
     replicates = ex.tables.read("replicates").drop_duplicates("replicate_id", keep="last")
     if replicates.empty:
@@ -58,8 +63,6 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
     _deliver(options, ex, console)
     publisher = Publisher(options.tracking_uri, ex.study.name, ex.run)
     study, (experiment_id, run_id) = record(ex), publisher.ids
-    pages = [name for name in ("report.html", "explorer.html") if ex.storage.exists(f"report/{name}")]
-    publisher.files({name: ex.storage.read(f"report/{name}") for name in pages}, "report")
     for tag, text in about(study, publisher.ids).items():
         publisher.describe(tag, text)
     by_arm = summaries.arms(gather(ex.storage)).set_index("arm")
@@ -88,6 +91,9 @@ def _publish(options: Options, ex: Execution, dataset: Dataset, console: Console
         said[publisher.model(release)] += 1
         if replicate_id(arm.name, 0) in set(finished["replicate_id"]):
             _pictures(publisher, ex, dataset, arm.name)
+    report()
+    pages = [name for name in ("report.html", "explorer.html") if ex.storage.exists(f"report/{name}")]
+    publisher.files({name: ex.storage.read(f"report/{name}") for name in pages}, "report")
     for what, models in said.items():
         console.note(f"published {models} model{'s' * (models > 1)}: {what}")
     if not options.tracking_uri.startswith(("http://", "https://")):

@@ -22,8 +22,9 @@ from vaetune.datasets.factors import FactoredDataset
 from vaetune.datasets.pairs import Pairs
 from vaetune.datasets.splits import trained
 from vaetune.errors import UserError
-from vaetune.storage import require_bucket
+from vaetune.storage import Storage, require_bucket
 from vaetune.study import Study, cluster, execution, lock
+from vaetune.study.aside import Aside
 from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.load import Loaded
@@ -124,22 +125,34 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         from vaetune.study.training import train
 
         train(training, options, ex, dataset, console, signals.soft)
+    report = None
     if "report" in wanted:
-        from vaetune.report.render import render
         from vaetune.study.explore import explore
 
         explore(ex, dataset, console)
-        render(ex.storage)
-        console.note(f"report: {ex.storage.uri}/report/report.html")
-    if "publish" in wanted:
-        if options.tracking_uri is None:
-            console.note("publish: skipped, because tracking is off")
-            return
+        report = Aside(_render, ex.storage)  # takes about as long as publishing the models
+    if "publish" in wanted and options.tracking_uri is not None:
         from vaetune.study.publish import publish
 
         started = time.monotonic()
-        publish(options, ex, dataset, console)
+        try:
+            publish(options, ex, dataset, console, report.wait if report else lambda: None)
+        except Exception:
+            if report:
+                report.wait()  # it is worth having, whatever befalls the models
+            raise
         ex.write_environment(wall_seconds={"publish": round(time.monotonic() - started, 1)})
+    elif "publish" in wanted:
+        console.note("publish: skipped, because tracking is off")
+    if report:
+        report.result()
+        console.note(f"report: {ex.storage.uri}/report/report.html")
+
+
+def _render(storage: Storage) -> None:
+    from vaetune.report.render import render
+
+    render(storage)
 
 
 def _resume_command(options: Options, run: str) -> str:
