@@ -189,13 +189,12 @@ def test_the_verdicts_agree_with_an_independent_recomputation(finished: Path) ->
     agree(shown, recompute(finished, declared, margin=0.02))
 
 
-@pytest.mark.timeout(900)
 def test_the_verdicts_on_real_images_agree_with_an_independent_recomputation(tmp_path: Path) -> None:
-    """The default study on fashion_mini, with the arms that the fixed comparisons need and a small budget."""
+    """All 10,000 test images of fashion_mini, the arms that the fixed comparisons need, a small network and budget."""
     arms = "deterministic,deterministic_wide,fixed_noise,compression_only,fixed_noise_penalty,svae"
-    budget = ["budget.trials=1", "budget.audit=1", "budget.top_k=1", "budget.reseeds=1", "replication.samples=1"]
-    settings = [part for setting in (f"arms={arms}", *budget) for part in ("--set", setting)]
-    done = vaetune("regularizer_ablation", *settings, "--storage", str(tmp_path), "--tracking-uri", "none", wait=800)
+    settings = [part for setting in (f"arms={arms}", "dataset.name=fashion_mini") for part in ("--set", setting)]
+    where = ("--storage", str(tmp_path), "--tracking-uri", "none")
+    done = vaetune("regularizer_ablation", "--preset", "smoke", *settings, *where)
     assert done.returncode == 0, done.stdout + done.stderr
     run = only_run(tmp_path, "regularizer_ablation")
     shown = pd.read_csv(run / "report" / "comparisons.csv").set_index("comparison")
@@ -207,7 +206,7 @@ def test_the_verdicts_on_real_images_agree_with_an_independent_recomputation(tmp
         "fixed_noise_penalty": 1, "fixed_noise": -1, "compression_only": -1, "deterministic": 1
     }  # fmt: skip
     assert len(shown) == len(declared)
-    agree(shown, recompute(run, declared, margin=0.005))
+    agree(shown, recompute(run, declared, margin=0.01))
 
 
 def agree(shown: pd.DataFrame, recomputed: dict[str, tuple[float, float, float, str]]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +74,6 @@ def _main(argv: Sequence[str]) -> int:
         return _plan(loaded, study, options)
     from vaetune.study.runner import run
 
-    atexit.register(gc.freeze)  # an interpreter that ends would look for garbage in all that was loaded, for seconds
     return run(loaded, study, options)
 
 

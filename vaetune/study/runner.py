@@ -125,6 +125,7 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         from vaetune.study.training import train
 
         train(training, options, ex, dataset, console, signals.soft)
+        console.close()  # the last phase takes no longer than its work
     report = None
     if "report" in wanted:
         from vaetune.study.explore import explore
