@@ -91,14 +91,15 @@ def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:
 
     Medians are divided by its median, and the least by its least, which other processes disturb less.
 
-    A row is void where the route's loss, averaged over all its epochs, differs from the reference's by more than
-    `tolerance` (relative): then it did other work. Order and noise differ between routes, so equality is not asked.
+    A row is void where the route's loss, averaged over the later half of its epochs, differs from the reference's by
+    more than `tolerance` (relative): then it did other work. Order and noise differ between routes, and with them the
+    first epochs, in which the loss falls steeply, so equality is not asked.
     """
     cpu = statistics.median(routes[0].cpu)
-    loss = statistics.fmean(routes[0].losses)
+    loss = _later(routes[0].losses)
     out: Rows = []
     for route in routes:
-        own = statistics.fmean(route.losses)
+        own = _later(route.losses)
         off = abs(own - loss) / abs(loss)
         out.append(
             {
@@ -114,6 +115,10 @@ def rows(case: str, routes: Sequence[Route], tolerance: float) -> Rows:
             }
         )
     return out
+
+
+def _later(losses: Sequence[float]) -> float:
+    return statistics.fmean(losses[len(losses) // 2 :])
 
 
 def void(case: str, route: str, reason: str) -> dict[str, Any]:
