@@ -152,8 +152,11 @@ def test_the_smoke_preset_from_nothing_to_a_report(tmp_path: Path) -> None:
     assert "svae_decoder-rep" in explorer
     assert "deterministic-rep" not in explorer  # only what decodes
     assert '<a href="explorer.html">' in report
-    (copy,) = (tmp_path / "mlartifacts").rglob("report/explorer.html")
-    assert copy.read_text() == explorer
+    for name, page in (("report.html", report), ("explorer.html", explorer)):
+        (copy,) = (tmp_path / "mlartifacts").rglob(f"report/{name}")
+        assert copy.read_text() == page
+    assert re.search(r"^evaluate: 112 members in 0:\d\d$", done.stdout, re.MULTILINE)
+    assert done.stdout.index("evaluate: 112 members in") < done.stdout.index("explorer: ")
     assert (tmp_path / "mlflow.db").exists()
     tracked = tables(run).read("runs")
     assert len(tracked) == 1 + len(set(ledger["trial_id"]))
