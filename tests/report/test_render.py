@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 
 from vaetune.report.render import render
 from vaetune.storage import Storage
+from vaetune.study import runner
+from vaetune.study.patience import Patience
 
 TABLES = {
     *("comparisons", "checks", "arms", "replicates", "sizes", "scores", "gaps", "scales", "curves", "secondary"),
@@ -282,3 +285,17 @@ def test_only_long_names_may_break() -> None:
     for name, expected in (("fixed_noise_penalty", False), ("fixed_noise_penalty, label_noise = 0.3", True)):
         shown = page._table(Table("t", "t", pd.DataFrame({"arm": [name]}), {"Arm": word("arm")}))
         assert ('class="scroll long"' in shown) is expected
+
+
+def test_a_study_waits_for_a_storage_that_does_not_take_its_report(
+    execution: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution({"svae": 0.05, "plain": 0.15}, n=3, m=60).write(Storage(tmp_path))
+    (tmp_path / "report").write_text("in the way")
+    mended = partial(Patience, sleep=lambda _: (tmp_path / "report").unlink())
+    monkeypatch.setattr(runner, "Patience", mended)
+    runner._render(Storage(tmp_path))
+    assert (tmp_path / "report" / "report.html").exists()
+    first, second = capsys.readouterr().out.splitlines()
+    assert "trying again" in first
+    assert second == "the storage works again"

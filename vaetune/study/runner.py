@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,7 @@ from vaetune.study.console import Console
 from vaetune.study.execution import Execution
 from vaetune.study.load import Loaded
 from vaetune.study.options import PHASES, Options
+from vaetune.study.patience import Patience
 from vaetune.tracking import address
 
 AT_ONCE = 1.0
@@ -153,7 +155,7 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
 def _render(storage: Storage) -> None:
     from vaetune.report.render import render
 
-    render(storage)
+    render(storage.patient(Patience(partial(print, flush=True), lambda: False)))
 
 
 def _resume_command(options: Options, run: str) -> str:
