@@ -44,9 +44,11 @@ def test_a_process_that_dies_is_an_error() -> None:
 
 
 _DRIVER = """
+import signal
 import time
 from vaetune.study.aside import Aside
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which what runs in the background may have been denied
     aside = Aside(time.sleep, 600)
     print(aside._process.pid, flush=True)
     aside.result()
@@ -66,7 +68,10 @@ def test_it_ends_with_whoever_waits(tmp_path: Path, number: signal.Signals) -> N
             os.killpg(driver.pid, number)  # as a terminal does
         else:
             driver.send_signal(number)
-        assert driver.wait(30) != 0
+        try:
+            assert driver.wait(30) != 0
+        finally:
+            driver.kill()
         told = driver.stderr.read()
     assert told.count("Traceback") == (number == signal.SIGINT), told  # the driver's own, which it catches in earnest
     deadline = time.monotonic() + 30
