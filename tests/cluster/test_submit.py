@@ -15,6 +15,8 @@ import pytest
 from bucket import BUCKET, KEYS, WORKER, Bucket
 from laptop import DASHBOARD, status, study
 
+from vaetune.study.reaper import reaped
+
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 STUDY = "tests/cluster/small.py"
@@ -27,7 +29,8 @@ def head(laptop: Any) -> Iterator[Any]:
     Who starts tests in the background has interruptions ignored, and what is started here would inherit that.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    with reaped(folder):  # its agents still write there when its servers have ended
         options = ("--head", "--block", "--port=6379", "--num-cpus=2", f"--temp-dir={folder}", "--disable-usage-stats")
         process = laptop.start("ray", "start", *options, log="head", RAY_worker_niceness="0", **KEYS[WORKER])
         token = laptop.log(".ray/auth_token")
