@@ -155,7 +155,7 @@ def pack(
 ) -> list[tuple[GroupSpec, list[Entry]]]:
     """Entries of one configuration each into groups as large as its `choice` says, and of at most `most`.
 
-    The costliest come first, so that none ends late.
+    Where that is None the first group is to measure, for all of them. The costliest come first, so that none ends late.
     """
     by_config: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
@@ -168,7 +168,7 @@ def pack(
         for start in range(0, len(same), size):
             part = same[start : start + size]
             spec = GroupSpec(part[0].member.id, part[0].phase, tuple(e.member for e in part), choice=chosen)
-            chosen = chosen or USUAL  # one measurement does for all
+            chosen = chosen or USUAL
             for entry in part:
                 entry.group_id = spec.id
             groups.append((spec, part))

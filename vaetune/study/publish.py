@@ -40,9 +40,7 @@ EXAMPLES = 4
 PICTURED, EXPLORED = 64, 500
 
 
-def publish(
-    options: Options, ex: Execution, dataset: Dataset, console: Console, report: Callable[[], None] = lambda: None
-) -> None:
+def publish(options: Options, ex: Execution, dataset: Dataset, console: Console, report: Callable[[], None]) -> None:
     """Puts everything up once. A server that is away costs a line here, and `--phase publish` later.
 
     The report goes last: `report` waits until it is written.

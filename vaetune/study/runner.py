@@ -140,10 +140,9 @@ def _phases(options: Options, ex: Execution, dataset: Dataset, console: Console,
         started = time.monotonic()
         try:
             publish(options, ex, dataset, console, report.wait if report else lambda: None)
-        except Exception:
+        finally:
             if report:
                 report.wait()  # it is worth having, whatever befalls the models
-            raise
         ex.write_environment(wall_seconds={"publish": round(time.monotonic() - started, 1)})
     elif "publish" in wanted:
         console.note("publish: skipped, because tracking is off")
